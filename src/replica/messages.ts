@@ -1,0 +1,226 @@
+/** Everything that one node says to another. Plain data; `src/peers` gives each kind its bytes. */
+
+import type { Effect, SlotRecords } from "../data/effect.ts";
+import type { Reply } from "../data/reply.ts";
+import type { Configuration, Incarnation, NodeId, ShardId } from "./configuration.ts";
+import type { Request } from "./ports.ts";
+
+/** Names one forwarded or ordered command for ever (R10). `counter` grows per node, incarnation and shard, from 1. */
+export interface Stamp {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  readonly counter: number;
+  /** The node has the answers of all its stamps of this shard below this one and asks for none of them again. */
+  readonly doneBelow: number;
+}
+
+/** One place in a shard's log: the effects of one command or transaction, which are applied and shown as a whole. */
+export interface Entry {
+  readonly seq: number;
+  /** The epoch in which it was ordered. */
+  readonly epoch: number;
+  /** Undefined for what no client asked for, such as an expiry. */
+  readonly stamp: Stamp | undefined;
+  /** What the stamp's client is to be told. */
+  readonly reply: Reply;
+  readonly effects: readonly Effect[];
+}
+
+/** One shard's part of a heartbeat. */
+export interface ShardBeat {
+  readonly shard: ShardId;
+  readonly epoch: number;
+  /** The sender's last beat from the receiver named this epoch, so the heartbeat's echo holds for this shard (R5). */
+  readonly echoes: boolean;
+  /** Last seq acknowledged in this epoch; 0 before the epoch start. */
+  readonly ackSeq: number;
+  readonly commitSeq: number;
+  /** The last epoch whose start, with everything before it, the sender has received; makes it proven. */
+  readonly startedEpoch: number;
+  /** The sender, a learner, holds all there is and has a fresh echo of every in-sync member. */
+  readonly ready: boolean;
+}
+
+export interface Heartbeat {
+  readonly kind: "heartbeat";
+  readonly fromIncarnation: Incarnation;
+  readonly toIncarnation: Incarnation;
+  /** The sender's monotonic clock, ms. */
+  readonly sentAtMs: number;
+  /** The newest `sentAtMs` that the sender has received from the receiver; -1 if none. */
+  readonly echoMs: number;
+  /** The sender's wall clock, ms since 1970. */
+  readonly wallMs: number;
+  /** Version of the sender's configuration. */
+  readonly version: number;
+  readonly shards: readonly ShardBeat[];
+}
+
+/** Entries of the primary's stream, in order and without a gap (R1). */
+export interface Append {
+  readonly kind: "append";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly entries: readonly Entry[];
+  readonly commitSeq: number;
+  /** The primary's wall clock, ms since 1970 (R11). */
+  readonly wallMs: number;
+}
+
+/** Begins the primary's stream to a member in an epoch, and begins it again after a reset (R7). */
+export interface EpochStart {
+  readonly kind: "epoch-start";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  /** Last seq before the epoch's own first entry. */
+  readonly startSeq: number;
+  /** The stream continues with the entry after this one: the member's own last seq, as it told. */
+  readonly fromSeq: number;
+  readonly wallMs: number;
+}
+
+/** Cumulative acknowledgement, to every in-sync member (R2). */
+export interface Ack {
+  readonly kind: "ack";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+/** Where a member stands after installing an epoch, having stopped accepting the one before (R7); or after a reset. */
+export interface Position {
+  readonly kind: "position";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly lastSeq: number;
+  /** Epoch of the entry `lastSeq`, 0 for an empty log. */
+  readonly lastEpoch: number;
+  readonly startedEpoch: number;
+}
+
+/** A new primary asks the proven member with the highest seq for what it lacks. */
+export interface Fetch {
+  readonly kind: "fetch";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly fromSeq: number;
+}
+
+/** The answer to a fetch. */
+export interface Tail {
+  readonly kind: "tail";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly entries: readonly Entry[];
+}
+
+/** A command on its way to the shard's primary (R10). */
+export interface Forward {
+  readonly kind: "forward";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly stamp: Stamp;
+  readonly request: Request;
+}
+
+/** A forwarded command's answer by message: of reads, and for forwarders that are not in-sync members. */
+export interface Answer {
+  readonly kind: "answer";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly counter: number;
+  readonly reply: Reply;
+}
+
+export interface FetchConfiguration {
+  readonly kind: "fetch-configuration";
+}
+
+export interface ConfigurationNotice {
+  readonly kind: "configuration";
+  readonly configuration: Configuration;
+}
+
+/** A swap that its proposer cannot bring to the register itself (R6). */
+export interface SwapRequest {
+  readonly kind: "swap-request";
+  readonly id: number;
+  readonly configuration: Configuration;
+}
+
+export interface SwapAnswer {
+  readonly kind: "swap-answer";
+  readonly id: number;
+  readonly outcome: "done" | "conflict" | "unknown";
+  /** The register's document as far as the helper knows it. */
+  readonly configuration: Configuration | undefined;
+}
+
+/** A replica that is not in sync asks the primary to be fed (R9). */
+export interface Learn {
+  readonly kind: "learn";
+  readonly shard: ShardId;
+  readonly epoch: number;
+}
+
+/** Begins a full copy: the learner forgets what it has and continues from `seq`. */
+export interface CopyStart {
+  readonly kind: "copy-start";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly copyId: number;
+  readonly seq: number;
+  /** Epoch of the entry `seq`. */
+  readonly lastEpoch: number;
+  readonly commitSeq: number;
+  /** Stamps that the log holds and that may be asked for again. */
+  readonly stamps: readonly StampRecord[];
+  readonly wallMs: number;
+}
+
+export interface StampRecord {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  readonly doneBelow: number;
+  readonly ordered: readonly { readonly counter: number; readonly seq: number; readonly reply: Reply }[];
+}
+
+/** Whole slots of a copy, in ascending order among the entries of the stream. */
+export interface CopyChunk {
+  readonly kind: "copy-chunk";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly copyId: number;
+  /** From 1. */
+  readonly index: number;
+  readonly records: SlotRecords;
+  readonly isLast: boolean;
+}
+
+/** Tells the primary how far the copy has got, so that it sends no more than the learner can take. */
+export interface CopyAck {
+  readonly kind: "copy-ack";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly copyId: number;
+  readonly index: number;
+}
+
+export type Message =
+  | Heartbeat
+  | Append
+  | EpochStart
+  | Ack
+  | Position
+  | Fetch
+  | Tail
+  | Forward
+  | Answer
+  | FetchConfiguration
+  | ConfigurationNotice
+  | SwapRequest
+  | SwapAnswer
+  | Learn
+  | CopyStart
+  | CopyChunk
+  | CopyAck;

@@ -1,0 +1,85 @@
+/**
+ * What the replication core needs from others, declared by the core that needs it. The core itself does no I/O, reads no
+ * clock and draws no random number.
+ */
+
+import type { Reply } from "../data/reply.ts";
+import type { Effect, SlotRecords } from "../data/effect.ts";
+
+/** A key that `WATCH` has seen, with the version it had: the seq of the entry that last wrote it, 0 for a missing key. */
+export interface Watch {
+  readonly key: string;
+  readonly version: number;
+}
+
+/** One command, or the commands of one transaction, all on one shard. Arguments are binary strings, the name first. */
+export interface Request {
+  readonly commands: readonly (readonly string[])[];
+  /** True for MULTI/EXEC: the reply is an array with one reply a command, or null if a watched key changed. */
+  readonly isTransaction: boolean;
+  /** True if any of the commands may change data; such a request runs only at the primary. */
+  readonly isWrite: boolean;
+  readonly watched: readonly Watch[];
+}
+
+/** What running a request gave. */
+export interface Outcome {
+  readonly reply: Reply;
+  /** What changed, already applied to the state; empty if nothing did. */
+  readonly effects: readonly Effect[];
+  /** The highest seq that wrote (or deleted, while uncommitted) anything that the reply depends on; 0 if none. */
+  readonly readSeq: number;
+}
+
+/**
+ * A shard's state: everything a command can do to data, nothing about replication. Each record remembers the seq of the
+ * entry that wrote it last; a deleted key remembers the seq of its deletion until that is committed.
+ */
+export interface StateMachine {
+  /**
+   * Runs a request at the primary against the state, uncommitted effects included, and applies its effects under `seq`.
+   * A key past its time is deleted first (an effect like any other), also by a read.
+   * @param seq what the entry will have if it has effects.
+   * @param wallMs the primary's wall clock, ms since 1970.
+   */
+  run(request: Request, seq: number, wallMs: number): Outcome;
+
+  /**
+   * Runs a request that only reads.
+   * @returns undefined if a key that it names is past its time at `wallMs`: then only the primary may answer (R11).
+   */
+  read(request: Request, wallMs: number): Outcome | undefined;
+
+  /** Applies the effects of the entry `seq`, as a backup does. */
+  apply(effects: readonly Effect[], seq: number): void;
+
+  /** Tells that all up to `seq` is committed: deletions up to it need no longer be remembered. */
+  committed(seq: number): void;
+
+  /** Deletes up to `limit` keys past their time, under `seq`; the effects, already applied. */
+  expire(seq: number, wallMs: number, limit: number): readonly Effect[];
+
+  /** Forgets everything. */
+  clear(): void;
+
+  /**
+   * Reads whole slots in ascending order, for a copy to another replica, from the slot `fromSlot` on, until about
+   * `bytesMax` bytes are gathered or the shard ends.
+   */
+  copyOut(fromSlot: number, bytesMax: number): { readonly records: SlotRecords; readonly nextSlot: number };
+
+  /** Stores what another replica's `copyOut` gave. */
+  copyIn(records: SlotRecords): void;
+
+  /** The parts of the effects that touch slots below `slot`; `flush` touches all. */
+  effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[];
+
+  /** Approximate bytes of the effects, for bounds on queues. */
+  effectBytes(effects: readonly Effect[]): number;
+
+  /** Number of keys. */
+  readonly size: number;
+
+  /** A hash of the whole state that is equal at equal states, for tests and repair. */
+  digest(): string;
+}

@@ -1,0 +1,184 @@
+/** The core's ways in and its one way out, as types: what a driver (a real node or the simulator) has to know. */
+
+import type { Reply } from "../data/reply.ts";
+import type { Configuration, Incarnation, NodeId, ShardId, ShardRecord } from "./configuration.ts";
+import type { Message } from "./messages.ts";
+import type { Request, StateMachine } from "./ports.ts";
+
+/** Clock readings at the moment of use: taken after what they are passed with has arrived. */
+export interface Time {
+  /** The node's own monotonic clock, ms. Runs on while the machine is suspended, or the driver reports a jump. */
+  readonly monoMs: number;
+  /** The node's wall clock, ms since 1970. */
+  readonly wallMs: number;
+}
+
+/**
+ * A request of a client of this node. The core answers it exactly once, with the same object, in `Output.answers`.
+ * Operations of one session on one shard take effect in the order in which they were submitted.
+ */
+export interface Operation {
+  readonly shard: ShardId;
+  readonly request: Request;
+  /** Number of the client's connection, from 1; 0 for an operation that needs no order. */
+  readonly session: number;
+}
+
+/** Something worth a log line or a metric. The core never waits for what becomes of it. Times in ms. */
+export type CoreEvent =
+  | {
+      readonly kind: "suspected";
+      readonly node: NodeId;
+      readonly shards: readonly ShardId[];
+      readonly silentMs: number;
+    }
+  | {
+      readonly kind: "epoch";
+      readonly shard: ShardId;
+      readonly epoch: number;
+      readonly primary: NodeId;
+      readonly inSync: readonly NodeId[];
+      readonly removed: readonly NodeId[];
+    }
+  | { readonly kind: "failover"; readonly failover: Failover }
+  | { readonly kind: "copy"; readonly shard: ShardId; readonly learner: NodeId; readonly step: "begun" | "done" }
+  | { readonly kind: "evicting"; readonly shard: ShardId; readonly node: NodeId; readonly why: string }
+  | { readonly kind: "swap"; readonly outcome: "done" | "conflict" | "unknown"; readonly reason: string }
+  | { readonly kind: "warning"; readonly text: string };
+
+/** An unplanned change of a shard's epoch, as this node saw it. */
+export interface Failover {
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly removed: readonly NodeId[];
+  readonly oldPrimary: NodeId;
+  readonly newPrimary: NodeId;
+  /** T_F: from the last heartbeat of the failed node to the suspicion; undefined if another node proposed. */
+  readonly detectionMs: number | undefined;
+  /** From the suspicion (or the first sight of the new epoch) to its installation here. */
+  readonly reconfigurationMs: number;
+  /** T_C: from the last commit in the old epoch to the first moment at which this node served in the new one. */
+  readonly gapMs: number;
+  /** Wall clock at its end, ms since 1970. */
+  readonly atWallMs: number;
+}
+
+/** What the core wants done. The driver carries it out in order. */
+export interface Output {
+  /** In order for each receiver. Those to a node without a connection are lost. */
+  readonly messages: readonly { readonly to: NodeId; readonly message: Message }[];
+  readonly answers: readonly { readonly operation: Operation; readonly reply: Reply }[];
+  /**
+   * Compare-and-swap the register from `configuration.version - 1`; answer with `swapAnswered(id, …)`, within about
+   * two heartbeats if the register can be reached.
+   */
+  readonly swaps: readonly { readonly id: number; readonly configuration: Configuration }[];
+  /** True if the register is to be read and the result given to `install`. */
+  readonly wantsConfiguration: boolean;
+  readonly events: readonly CoreEvent[];
+}
+
+/** Bounds of the core's queues; every one has a default. */
+export interface Limits {
+  /** Operations that may wait or be in flight at this node; past it `submit` refuses (R15). */
+  readonly operationsMax: number;
+  /** Uncommitted bytes of a shard at its primary past which it orders nothing new until some commit. */
+  readonly uncommittedBytesMax: number;
+  /** Committed log bytes of a shard that are kept for a new primary's tail and for learners. */
+  readonly retainedBytesMax: number;
+  /** Age of the oldest entry that a live in-sync member has not acknowledged, past which it is removed, ms. */
+  readonly lagMsMax: number;
+  /** An operation undecided for so long is answered `TRYAGAIN` or `UNCERTAIN`, ms. */
+  readonly operationMsMax: number;
+  /** Bytes of a copy that may be under way to one learner. */
+  readonly copyWindowBytes: number;
+}
+
+export interface CoreOptions {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly createStateMachine: (shard: ShardRecord) => StateMachine;
+  readonly limits?: Partial<Limits>;
+  /** Test only: a deliberate break of one rule, which the simulator must find. */
+  readonly mutant?: string;
+}
+
+/** The core as its driver sees it. */
+export interface CoreSurface {
+  /** A data link to the peer is up; both ends know the other's incarnation. A link is FIFO until `disconnected`. */
+  connected(peer: NodeId, incarnation: Incarnation, time: Time): void;
+  disconnected(peer: NodeId, time: Time): void;
+  /** Heartbeats may come on another channel than the rest, and may be lost or overtaken. */
+  receive(from: NodeId, message: Message, time: Time): void;
+  submit(operation: Operation, time: Time): void;
+  /** A configuration read from the register, or seen by its watch. */
+  install(configuration: Configuration, time: Time): void;
+  /** `configuration` is what the register holds now, where it answered. */
+  swapAnswered(
+    id: number,
+    outcome: "done" | "conflict" | "unknown",
+    configuration: Configuration | undefined,
+    time: Time,
+  ): void;
+  /** The wall clock jumped against the monotonic one: the machine may have slept. Ends every lease (R5). */
+  clockJumped(time: Time): void;
+  /** To be called every `heartbeatMs / 5` or so, after all that has arrived was given to `receive`. */
+  tick(time: Time): void;
+  /** Hands over every shard and leaves the in-sync sets; `status().isDrained` tells when that is done (R14). */
+  drainShards(time: Time): void;
+  /** Asks for a planned transfer of one shard; only its primary can. Returns why not, or undefined. */
+  transfer(shard: ShardId, successor: NodeId, time: Time): string | undefined;
+  drain(): Output;
+  status(time: Time): NodeStatus;
+}
+
+export interface ShardStatus {
+  readonly shard: ShardId;
+  readonly firstSlot: number;
+  readonly lastSlot: number;
+  readonly epoch: number;
+  readonly primary: NodeId;
+  readonly inSync: readonly NodeId[];
+  readonly role: "primary" | "backup" | "learner" | "none";
+  /** Epoch start received, its last seq committed, and every in-sync member's echo fresh. */
+  readonly serves: boolean;
+  readonly hasLease: boolean;
+  readonly lastSeq: number;
+  readonly commitSeq: number;
+  /** Entries that are not committed yet; for a learner, entries or bytes still to come are unknown and this is 0. */
+  readonly lag: number;
+  readonly keys: number;
+  readonly logBytes: number;
+}
+
+export interface NodeStatus {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly version: number;
+  readonly isDrained: boolean;
+  /** Serves every shard that it is an in-sync member of, and is one of every shard that lists it as a replica. */
+  readonly isReady: boolean;
+  readonly operations: number;
+  readonly shards: readonly ShardStatus[];
+  readonly peers: readonly {
+    readonly node: NodeId;
+    readonly connected: boolean;
+    /** Since the last heartbeat that arrived from it; undefined if none ever did. */
+    readonly silentMs: number | undefined;
+  }[];
+  /** The last 64, oldest first. */
+  readonly failovers: readonly Failover[];
+  readonly counters: CoreCounters;
+}
+
+export interface CoreCounters {
+  readonly forwarded: number;
+  readonly ordered: number;
+  readonly committed: number;
+  readonly localReads: number;
+  readonly waitingReads: number;
+  readonly suspicions: number;
+  readonly failovers: number;
+  readonly epochs: number;
+  readonly resent: number;
+}

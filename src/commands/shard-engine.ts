@@ -1,0 +1,143 @@
+/** A shard's state machine: runs commands on the shard's keyspace and turns them into effects. */
+
+import type { Effect, SlotRecords } from "../data/effect.ts";
+import { Keyspace, type SlotRange } from "../data/keyspace.ts";
+import { NULL_ARRAY, type Reply } from "../data/reply.ts";
+import { assert } from "../kit/assert.ts";
+import { slotOf } from "../kit/crc16.ts";
+import type { Outcome, Request, StateMachine, Watch } from "../replica/ports.ts";
+import { unknownCommand, wrongArity } from "./refusals.ts";
+import { arityMatches, findCommand } from "./table.ts";
+
+/** What an effect costs besides its key and bytes, roughly. */
+const EFFECT_OVERHEAD_BYTES = 48;
+
+export class ShardEngine implements StateMachine {
+  readonly #keyspace: Keyspace;
+
+  constructor(range: SlotRange) {
+    this.#keyspace = new Keyspace(range);
+  }
+
+  run(request: Request, seq: number, wallMs: number): Outcome {
+    const keyspace = this.#keyspace;
+    keyspace.beginRun(seq, wallMs);
+    const reply = this.#execute(request);
+    return { reply, effects: keyspace.effects, readSeq: keyspace.readSeq };
+  }
+
+  read(request: Request, wallMs: number): Outcome | undefined {
+    assert(!request.isWrite, "a write runs at the primary");
+    const keyspace = this.#keyspace;
+    keyspace.beginRead(wallMs);
+    const reply = this.#execute(request);
+    if (keyspace.hasMetExpired) return undefined;
+    return { reply, effects: keyspace.effects, readSeq: keyspace.readSeq };
+  }
+
+  apply(effects: readonly Effect[], seq: number): void {
+    this.#keyspace.apply(effects, seq);
+  }
+
+  committed(seq: number): void {
+    this.#keyspace.committed(seq);
+  }
+
+  expire(seq: number, wallMs: number, limit: number): readonly Effect[] {
+    this.#keyspace.beginRun(seq, wallMs);
+    this.#keyspace.expireDue(limit);
+    return this.#keyspace.effects;
+  }
+
+  clear(): void {
+    this.#keyspace.clear();
+  }
+
+  copyOut(
+    fromSlot: number,
+    bytesMax: number,
+  ): { readonly records: SlotRecords; readonly nextSlot: number } {
+    return this.#keyspace.copyOut(fromSlot, bytesMax);
+  }
+
+  copyIn(records: SlotRecords): void {
+    this.#keyspace.copyIn(records);
+  }
+
+  effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[] {
+    return effects.filter((effect) => effect.kind === "flush" || slotOf(effect.key) < slot);
+  }
+
+  effectBytes(effects: readonly Effect[]): number {
+    let bytes = 0;
+    for (const effect of effects) {
+      bytes += EFFECT_OVERHEAD_BYTES;
+      if (effect.kind === "flush") continue;
+      bytes += effect.key.length;
+      if (effect.kind === "set") bytes += effect.value.length;
+      else if (effect.kind === "append" || effect.kind === "overwrite")
+        bytes += effect.bytes.length;
+    }
+    return bytes;
+  }
+
+  get size(): number {
+    return this.#keyspace.size;
+  }
+
+  /**
+   * Keys, values and ends, but not the seqs, summed so that the order of the keys does not matter: the number of keys and
+   * 64 bits of hash. It finds accidents, not forgeries.
+   */
+  digest(): string {
+    let low = 0;
+    let high = 0;
+    this.#keyspace.forEach((key, value, expireAtMs) => {
+      const head = `${key.length}:${expireAtMs}:`;
+      low = (low + hash(value, hash(key, hash(head, 0x811c9dc5)))) >>> 0;
+      high = (high + hash(value, hash(key, hash(head, 0x3c6ef372)))) >>> 0;
+    });
+    return `${this.size}-${hex(high)}${hex(low)}`;
+  }
+
+  #execute(request: Request): Reply {
+    if (!request.isTransaction) {
+      const [args] = request.commands;
+      assert(args !== undefined, "a request has a command");
+      return this.#command(args);
+    }
+    // Every watched key is looked at, so that those past their time are all deleted and all noted.
+    let isChanged = false;
+    for (const watch of request.watched) isChanged = this.#hasChanged(watch) || isChanged;
+    if (isChanged) return NULL_ARRAY;
+    return request.commands.map((args) => this.#command(args));
+  }
+
+  #hasChanged(watch: Watch): boolean {
+    return this.#keyspace.version(watch.key) !== watch.version;
+  }
+
+  #command(args: readonly string[]): Reply {
+    // The router has checked both; but a request may come from a node of another version, and must not stop this one.
+    const command = findCommand(args[0] ?? "");
+    if (command === undefined) return unknownCommand(args);
+    if (!arityMatches(command, args.length)) return wrongArity(command.name);
+    return command.run(this.#keyspace, args);
+  }
+}
+
+/** A 32-bit hash of a binary string, mixed well enough that sums of such hashes differ. */
+function hash(text: string, seed: number): number {
+  let state = seed ^ text.length;
+  for (let i = 0; i < text.length; i++) {
+    state = Math.imul(state ^ text.charCodeAt(i), 0x01000193);
+    state ^= state >>> 15;
+  }
+  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
+  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
+  return (state ^ (state >>> 16)) >>> 0;
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, "0");
+}

@@ -1,0 +1,479 @@
+/**
+ * The data of one shard, and the context in which a command runs on it.
+ *
+ * A command reads and writes only through the methods here. Reads note what they depend on; writes apply at once under the
+ * seq of the entry to be, and are collected as effects. A backup applies the same effects through the same code, so a
+ * command that works on the primary cannot come out differently on a replica.
+ */
+
+import { assert, unreachable } from "../kit/assert.ts";
+import { slotOf } from "../kit/crc16.ts";
+import type { Effect, KeyRecord, SlotRecords } from "./effect.ts";
+import { type Expiry, ExpiryHeap } from "./expiry-heap.ts";
+
+/**
+ * Longest value, in bytes: the longest string of the JavaScript engine, 24 bytes short of Redis's 512 MB. A writer checks
+ * against it before it writes.
+ */
+export const VALUE_BYTES_MAX = 0x1fff_ffe8;
+
+/** Latest end of a key, ms since 1970. What lies beyond is exact in no double, and 285,000 years away: it is cut to this. */
+export const EXPIRE_AT_MS_MAX = Number.MAX_SAFE_INTEGER;
+
+/** The slots from `firstSlot` to `lastSlot`, both included. */
+export interface SlotRange {
+  readonly firstSlot: number;
+  readonly lastSlot: number;
+}
+
+interface StoredRecord {
+  value: string;
+  /** Undefined if the key has no end. Apart, so that the many keys without an end pay one word for it. */
+  expiry: Expiry | undefined;
+  seq: number;
+}
+
+interface Grave {
+  readonly key: string;
+  readonly seq: number;
+}
+
+const NO_EFFECTS: readonly Effect[] = [];
+/** What a record costs in a copy besides its key and value, roughly. */
+const RECORD_OVERHEAD_BYTES = 32;
+/** The queue of graves is cut when so many are done with, and they are the larger part of it. */
+const GRAVES_CUT_MIN = 1024;
+
+export class Keyspace {
+  readonly firstSlot: number;
+  readonly lastSlot: number;
+  /** One map per slot: growing one rehashes little, and a copy can go slot by slot. */
+  readonly #slots: (Map<string, StoredRecord> | undefined)[];
+  #size = 0;
+  readonly #expiries = new ExpiryHeap();
+
+  /**
+   * Seq of each uncommitted deletion. A key that exists again may still be in here: its record is asked first, and another
+   * deletion overwrites the seq.
+   */
+  readonly #tombstones = new Map<string, number>();
+  /** The deletions in the order of their seq, from `#gravesDone` on: what `committed` takes out of the tombstones. */
+  #graves: Grave[] = [];
+  #gravesDone = 0;
+  /** Seq of the last flush while it is uncommitted, else 0. */
+  #flushSeq = 0;
+  /** The highest seq that changed anything. */
+  #lastSeq = 0;
+
+  #isRunning = false;
+  #seq = 0;
+  #wallMs = 0;
+  #readSeq = 0;
+  #hasMetExpired = false;
+  #effects: Effect[] | undefined;
+
+  constructor({ firstSlot, lastSlot }: SlotRange) {
+    assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
+    this.firstSlot = firstSlot;
+    this.lastSlot = lastSlot;
+    this.#slots = new Array<Map<string, StoredRecord> | undefined>(lastSlot - firstSlot + 1).fill(
+      undefined,
+    );
+  }
+
+  // --- The context ---------------------------------------------------------------------------------------------------
+
+  /**
+   * From here on commands run at the primary: keys past their time are deleted when met, writes are collected.
+   * @param seq what the entry will have.
+   * @param wallMs the primary's wall clock, ms since 1970.
+   */
+  beginRun(seq: number, wallMs: number): void {
+    this.#isRunning = true;
+    this.#seq = seq;
+    this.#begin(wallMs);
+  }
+
+  /**
+   * From here on commands only read; see `hasMetExpired`.
+   * @param wallMs the primary's wall clock as far as known, ms since 1970.
+   */
+  beginRead(wallMs: number): void {
+    this.#isRunning = false;
+    this.#begin(wallMs);
+  }
+
+  #begin(wallMs: number): void {
+    this.#wallMs = wallMs;
+    this.#readSeq = 0;
+    this.#hasMetExpired = false;
+    this.#effects = undefined;
+  }
+
+  /** The time that all commands since the last `begin…` share, ms since 1970. */
+  get wallMs(): number {
+    return this.#wallMs;
+  }
+
+  /** The highest seq that wrote, or deleted while uncommitted, what was read since the last `begin…`; 0 if none. */
+  get readSeq(): number {
+    return this.#readSeq;
+  }
+
+  /** Whether a read since `beginRead` met a key past its time, so that what it answered is void. */
+  get hasMetExpired(): boolean {
+    return this.#hasMetExpired;
+  }
+
+  /** What changed since `beginRun`. */
+  get effects(): readonly Effect[] {
+    return this.#effects ?? NO_EFFECTS;
+  }
+
+  // --- Reads ---------------------------------------------------------------------------------------------------------
+
+  /** The key's value; undefined if it does not exist. */
+  value(key: string): string | undefined {
+    return this.#lookup(key)?.value;
+  }
+
+  /** Bytes of the key's value; undefined if it does not exist. */
+  valueBytes(key: string): number | undefined {
+    return this.#lookup(key)?.value.length;
+  }
+
+  exists(key: string): boolean {
+    return this.#lookup(key) !== undefined;
+  }
+
+  /** The key's end, ms since 1970; 0 if it has none, undefined if the key does not exist. */
+  expireAtMs(key: string): number | undefined {
+    const record = this.#lookup(key);
+    return record === undefined ? undefined : (record.expiry?.atMs ?? 0);
+  }
+
+  /** The seq of the entry that last wrote the key; 0 if it does not exist. */
+  version(key: string): number {
+    return this.#lookup(key)?.seq ?? 0;
+  }
+
+  /** Number of keys, those past their time included until they are deleted. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Makes the running command depend on everything, as one does that tells which keys there are. */
+  noteAll(): void {
+    this.#note(this.#lastSeq);
+  }
+
+  /**
+   * The keys of one slot that are not past their time. The caller has called `noteAll`.
+   * @param slot one of this keyspace's.
+   */
+  *keysOfSlot(slot: number): Generator<string> {
+    const records = this.#slots[slot - this.firstSlot];
+    if (records === undefined) return;
+    for (const [key, record] of records) {
+      if (!this.#isPast(record)) yield key;
+    }
+  }
+
+  /**
+   * Number of keys of one slot, those past their time included.
+   * @param slot one of this keyspace's.
+   */
+  sizeOfSlot(slot: number): number {
+    return this.#slots[slot - this.firstSlot]?.size ?? 0;
+  }
+
+  // --- Writes --------------------------------------------------------------------------------------------------------
+
+  /**
+   * @param value at most `VALUE_BYTES_MAX` bytes.
+   * @param expireAtMs the key's end, ms since 1970; 0 for none.
+   */
+  set(key: string, value: string, expireAtMs: number): void {
+    this.#write({ kind: "set", key, value, expireAtMs });
+  }
+
+  /** Sets the value and leaves the key's end as it is. */
+  setKeepingExpiry(key: string, value: string): void {
+    this.#write({ kind: "set", key, value, expireAtMs: this.expireAtMs(key) ?? 0 });
+  }
+
+  /** @returns whether the key existed. */
+  delete(key: string): boolean {
+    if (this.#lookup(key) === undefined) return false;
+    this.#write({ kind: "delete", key });
+    return true;
+  }
+
+  /**
+   * @param key one that exists.
+   * @param expireAtMs its new end, ms since 1970; 0 for none.
+   */
+  expire(key: string, expireAtMs: number): void {
+    assert(this.#lookup(key) !== undefined, "only a key that exists can get an end");
+    this.#write({ kind: "expire", key, expireAtMs });
+  }
+
+  /**
+   * Appends to the key's value; a missing key counts as empty. The sum fits into `VALUE_BYTES_MAX`.
+   * @returns bytes of the new value.
+   */
+  append(key: string, bytes: string): number {
+    const before = this.valueBytes(key) ?? 0;
+    this.#write({ kind: "append", key, bytes });
+    return before + bytes.length;
+  }
+
+  /**
+   * Replaces bytes of the key's value from `offset` on, after filling up with zero bytes; a missing key counts as empty.
+   * The end fits into `VALUE_BYTES_MAX`.
+   * @returns bytes of the new value.
+   */
+  overwrite(key: string, offset: number, bytes: string): number {
+    const before = this.valueBytes(key) ?? 0;
+    this.#write({ kind: "overwrite", key, offset, bytes });
+    return Math.max(before, offset + bytes.length);
+  }
+
+  /** Deletes every key. */
+  flush(): void {
+    this.noteAll();
+    if (this.#size > 0) this.#write({ kind: "flush" });
+  }
+
+  /** Deletes up to `limit` keys past their time, those first that have been so for longest. */
+  expireDue(limit: number): void {
+    for (let left = limit; left > 0; left--) {
+      const expiry = this.#expiries.peek();
+      if (expiry === undefined || expiry.atMs >= this.#wallMs) return;
+      this.#write({ kind: "delete", key: expiry.key });
+    }
+  }
+
+  // --- Replication ---------------------------------------------------------------------------------------------------
+
+  /** Applies the effects of the entry `seq`. */
+  apply(effects: readonly Effect[], seq: number): void {
+    for (const effect of effects) this.#apply(effect, seq);
+  }
+
+  /** Deletions up to `seq` need no longer be remembered. */
+  committed(seq: number): void {
+    if (this.#flushSeq <= seq) this.#flushSeq = 0;
+    const graves = this.#graves;
+    let done = this.#gravesDone;
+    for (; done < graves.length; done++) {
+      const grave = graves[done];
+      if (grave === undefined || grave.seq > seq) break;
+      if (this.#tombstones.get(grave.key) === grave.seq) this.#tombstones.delete(grave.key);
+    }
+    this.#gravesDone = done;
+    if (done === graves.length) {
+      if (done > 0) this.#graves = [];
+      this.#gravesDone = 0;
+    } else if (done >= GRAVES_CUT_MIN && done * 2 > graves.length) {
+      this.#graves = graves.slice(done);
+      this.#gravesDone = 0;
+    }
+  }
+
+  /** Number of deletions that are remembered; for tests. */
+  get remembered(): number {
+    return this.#graves.length - this.#gravesDone;
+  }
+
+  /** Forgets everything, as if new. */
+  clear(): void {
+    this.#empty();
+    this.#tombstones.clear();
+    this.#graves = [];
+    this.#gravesDone = 0;
+    this.#flushSeq = 0;
+    this.#lastSeq = 0;
+  }
+
+  /**
+   * The records of whole slots from `fromSlot` on, until about `bytesMax` bytes are gathered or the slots end.
+   * @returns the records and the slot to go on with, `lastSlot + 1` at the end.
+   */
+  copyOut(
+    fromSlot: number,
+    bytesMax: number,
+  ): { readonly records: SlotRecords; readonly nextSlot: number } {
+    const records: KeyRecord[] = [];
+    let bytes = 0;
+    let slot = Math.max(fromSlot, this.firstSlot);
+    for (; slot <= this.lastSlot && bytes < bytesMax; slot++) {
+      for (const [key, record] of this.#slots[slot - this.firstSlot] ?? []) {
+        const { value, seq } = record;
+        records.push({ key, value, expireAtMs: record.expiry?.atMs ?? 0, seq });
+        bytes += key.length + value.length + RECORD_OVERHEAD_BYTES;
+      }
+    }
+    return { records, nextSlot: slot };
+  }
+
+  /** Stores what another keyspace's `copyOut` gave. */
+  copyIn(records: SlotRecords): void {
+    for (const { key, value, expireAtMs, seq } of records) this.#put(key, value, expireAtMs, seq);
+  }
+
+  /** Calls `visit` with every record, slot by slot. */
+  forEach(visit: (key: string, value: string, expireAtMs: number) => void): void {
+    for (const records of this.#slots) {
+      for (const [key, record] of records ?? []) visit(key, record.value, record.expiry?.atMs ?? 0);
+    }
+  }
+
+  // --- Inside --------------------------------------------------------------------------------------------------------
+
+  #note(seq: number): void {
+    if (seq > this.#readSeq) this.#readSeq = seq;
+  }
+
+  /** As in Redis, a key still lives in the very millisecond of its end. */
+  #isPast(record: StoredRecord): boolean {
+    return record.expiry !== undefined && record.expiry.atMs < this.#wallMs;
+  }
+
+  #lookup(key: string): StoredRecord | undefined {
+    const record = this.#slots[slotOf(key) - this.firstSlot]?.get(key);
+    if (record === undefined) {
+      this.#noteMissing(key);
+      return undefined;
+    }
+    this.#note(record.seq);
+    if (record.expiry === undefined || !this.#isPast(record)) return record;
+    if (this.#isRunning) this.#write({ kind: "delete", key });
+    else this.#hasMetExpired = true;
+    return undefined;
+  }
+
+  #noteMissing(key: string): void {
+    this.#note(this.#flushSeq);
+    if (this.#tombstones.size > 0) this.#note(this.#tombstones.get(key) ?? 0);
+  }
+
+  #write(effect: Effect): void {
+    assert(this.#isRunning, "a command that writes runs at the primary only");
+    if (this.#effects === undefined) this.#effects = [effect];
+    else this.#effects.push(effect);
+    this.#apply(effect, this.#seq);
+  }
+
+  #apply(effect: Effect, seq: number): void {
+    switch (effect.kind) {
+      case "set":
+        this.#put(effect.key, effect.value, effect.expireAtMs, seq);
+        return;
+      case "delete":
+        this.#remove(effect.key, seq);
+        return;
+      case "expire": {
+        const record = this.#slotFor(effect.key).get(effect.key);
+        assert(record !== undefined, "an expire effect follows its key");
+        this.#setExpiry(effect.key, record, effect.expireAtMs);
+        record.seq = seq;
+        this.#wrote(seq);
+        return;
+      }
+      case "append":
+        this.#change(effect.key, (value) => value + effect.bytes, seq);
+        return;
+      case "overwrite":
+        this.#change(effect.key, (value) => overwritten(value, effect.offset, effect.bytes), seq);
+        return;
+      case "flush":
+        this.#empty();
+        this.#tombstones.clear();
+        this.#graves = [];
+        this.#gravesDone = 0;
+        this.#flushSeq = seq;
+        this.#wrote(seq);
+        return;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  #wrote(seq: number): void {
+    if (seq > this.#lastSeq) this.#lastSeq = seq;
+  }
+
+  #slotFor(key: string): Map<string, StoredRecord> {
+    const index = slotOf(key) - this.firstSlot;
+    const records = this.#slots[index];
+    if (records !== undefined) return records;
+    assert(index >= 0 && index < this.#slots.length, "a key belongs to the shard of its slot");
+    const created = new Map<string, StoredRecord>();
+    this.#slots[index] = created;
+    return created;
+  }
+
+  #put(key: string, value: string, expireAtMs: number, seq: number): void {
+    const records = this.#slotFor(key);
+    let record = records.get(key);
+    if (record === undefined) {
+      record = { value, expiry: undefined, seq };
+      records.set(key, record);
+      this.#size++;
+    } else {
+      record.value = value;
+      record.seq = seq;
+    }
+    if (expireAtMs !== 0 || record.expiry !== undefined) this.#setExpiry(key, record, expireAtMs);
+    this.#wrote(seq);
+  }
+
+  #change(key: string, change: (value: string) => string, seq: number): void {
+    const record = this.#slotFor(key).get(key);
+    if (record === undefined) {
+      this.#put(key, change(""), 0, seq);
+      return;
+    }
+    record.value = change(record.value);
+    record.seq = seq;
+    this.#wrote(seq);
+  }
+
+  #setExpiry(key: string, record: StoredRecord, expireAtMs: number): void {
+    if (expireAtMs === 0) {
+      if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
+      record.expiry = undefined;
+    } else if (record.expiry === undefined) {
+      record.expiry = this.#expiries.add(key, expireAtMs);
+    } else {
+      this.#expiries.move(record.expiry, expireAtMs);
+    }
+  }
+
+  #remove(key: string, seq: number): void {
+    const records = this.#slotFor(key);
+    const record = records.get(key);
+    assert(record !== undefined, "a delete effect follows its key");
+    if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
+    records.delete(key);
+    if (records.size === 0) this.#slots[slotOf(key) - this.firstSlot] = undefined;
+    this.#size--;
+    this.#tombstones.set(key, seq);
+    this.#graves.push({ key, seq });
+    this.#wrote(seq);
+  }
+
+  #empty(): void {
+    this.#slots.fill(undefined);
+    this.#size = 0;
+    this.#expiries.clear();
+  }
+}
+
+/** `value` with `bytes` from `offset` on, filled up with zero bytes before them if it is shorter. */
+function overwritten(value: string, offset: number, bytes: string): string {
+  const before =
+    value.length < offset ? value + "\0".repeat(offset - value.length) : value.slice(0, offset);
+  return before + bytes + value.slice(offset + bytes.length);
+}

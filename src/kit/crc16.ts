@@ -1,0 +1,41 @@
+/** Redis Cluster's key hash: CRC-16/XMODEM (polynomial 0x1021, start 0, nothing reflected), and the slots made of it. */
+
+const TABLE = new Uint16Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  let crc = byte << 8;
+  for (let bit = 0; bit < 8; bit++) crc = (crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021;
+  TABLE[byte] = crc;
+}
+
+const SLOT_MASK = 16_383;
+const OPENING_BRACE = 0x7b;
+
+/**
+ * @param text a binary string.
+ * @param from index of the first byte that counts.
+ * @param to index after the last byte that counts.
+ * @returns the checksum, 0 to 65535.
+ */
+export function crc16(text: string, from = 0, to = text.length): number {
+  let crc = 0;
+  for (let i = from; i < to; i++) {
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (text.charCodeAt(i) & 0xff)] ?? 0);
+  }
+  return crc;
+}
+
+/**
+ * The slot of a key. If the key holds a `{`, and a `}` later on with something in between, only what is between the first
+ * `{` and the first `}` after it is hashed, so that clients can put keys that belong together into one slot.
+ * @param key a binary string.
+ * @returns 0 to 16383.
+ */
+export function slotOf(key: string): number {
+  for (let i = 0; i < key.length; i++) {
+    if (key.charCodeAt(i) !== OPENING_BRACE) continue;
+    const end = key.indexOf("}", i + 1);
+    if (end > i + 1) return crc16(key, i + 1, end) & SLOT_MASK;
+    break;
+  }
+  return crc16(key) & SLOT_MASK;
+}

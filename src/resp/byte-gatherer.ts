@@ -1,0 +1,59 @@
+/**
+ * Gathers a length-prefixed string that arrives in pieces. It never reserves memory ahead of what has arrived, beyond
+ * doubling, and copies each byte a bounded number of times, so that neither an announced length nor tiny pieces cost much.
+ */
+
+const FIRST_BYTES = 256;
+
+export class ByteGatherer {
+  #buffer: Buffer | undefined;
+  #length = 0;
+  #wanted = 0;
+
+  /** @param wanted length of the whole string in bytes. */
+  begin(wanted: number): void {
+    this.#wanted = wanted;
+    this.#length = 0;
+  }
+
+  /**
+   * Takes what it can use from `chunk`, starting at `position`.
+   * @returns how many bytes it took.
+   */
+  take(chunk: Buffer, position: number): number {
+    const count = Math.min(this.#wanted - this.#length, chunk.length - position);
+    const needed = this.#length + count;
+    this.#reserve(needed);
+    if (this.#buffer !== undefined)
+      chunk.copy(this.#buffer, this.#length, position, position + count);
+    this.#length = needed;
+    return count;
+  }
+
+  get isComplete(): boolean {
+    return this.#length === this.#wanted;
+  }
+
+  /** Bytes that are reserved now; for tests of the promise above. */
+  get reservedBytes(): number {
+    return this.#buffer?.length ?? 0;
+  }
+
+  /** @returns the whole binary string; its memory is let go. */
+  finish(): string {
+    const text = this.#buffer?.toString("latin1", 0, this.#length) ?? "";
+    this.#buffer = undefined;
+    this.#length = 0;
+    this.#wanted = 0;
+    return text;
+  }
+
+  #reserve(needed: number): void {
+    const reserved = this.#buffer?.length ?? 0;
+    if (needed <= reserved) return;
+    const size = Math.min(this.#wanted, Math.max(needed, reserved * 2, FIRST_BYTES));
+    const grown = Buffer.allocUnsafeSlow(size);
+    this.#buffer?.copy(grown, 0, 0, this.#length);
+    this.#buffer = grown;
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * Turns the bytes of a client into commands. It knows no socket, keeps no memory of the chunks it was fed once their
+ * commands were taken, and takes bytes in any pieces.
+ *
+ *     start ──'*'──▶ count ──▶ bulk-type ──'$'──▶ bulk-length ──▶ bulk-body ─┐
+ *       │                          ▲───────────── more arguments ────────────┤
+ *       └─other─▶ inline           command ◀──────── the last ───────────────┘
+ */
+
+import { constants } from "node:buffer";
+
+import { unreachable } from "../kit/assert.ts";
+import { ByteGatherer } from "./byte-gatherer.ts";
+import { splitInlineRequest } from "./inline-request.ts";
+import { LengthReader } from "./length-reader.ts";
+import { ProtocolError } from "./protocol-error.ts";
+
+const LINE_FEED = 10;
+const DOLLAR = 36;
+const ASTERISK = 42;
+
+/** Redis's default `proto-max-bulk-len`, but never more than a string of this platform can hold. */
+export const BULK_BYTES_MAX = Math.min(512 * 1024 * 1024, constants.MAX_STRING_LENGTH);
+/** Arguments of one request. */
+export const MULTIBULK_COUNT_MAX = 1024 * 1024;
+/** Bytes of an inline request, and of the number in a header. */
+export const INLINE_BYTES_MAX = 64 * 1024;
+/** Bytes of all arguments of one request, as Redis's default `client-query-buffer-limit`. */
+export const REQUEST_BYTES_MAX = 1024 * 1024 * 1024;
+/** Arguments of one request of a client that has yet to authenticate. */
+export const UNAUTHENTICATED_COUNT_MAX = 10;
+/** Bytes of each argument of a client that has yet to authenticate. */
+export const UNAUTHENTICATED_BULK_BYTES_MAX = 16_384;
+
+type State = "start" | "inline" | "count" | "bulk-type" | "bulk-length" | "bulk-body" | "command";
+
+const NO_BYTES = Buffer.alloc(0);
+
+export class RequestParser {
+  /** While true, the much lower limits for strangers hold; they apply to headers read from then on. */
+  isRestricted = false;
+  /** Bound on one argument in bytes; applies to headers read from then on. */
+  bulkBytesMax = BULK_BYTES_MAX;
+
+  readonly #length = new LengthReader();
+  readonly #gatherer = new ByteGatherer();
+  #waiting: Buffer[] = [];
+  #chunk: Buffer = NO_BYTES;
+  #position = 0;
+  #state: State = "start";
+  /** Line-end bytes that are still to be passed over, whatever they are: Redis looks at neither of them. */
+  #skip = 0;
+  #line = "";
+  #args: string[] = [];
+  #argsLeft = 0;
+  #argsBytes = 0;
+  #bulkBytes = 0;
+  #error: ProtocolError | undefined;
+
+  /** @param chunk must not be changed afterwards; it is let go once the commands in it are taken. */
+  push(chunk: Buffer): void {
+    if (this.#error !== undefined || chunk.length === 0) return;
+    this.#waiting.push(chunk);
+  }
+
+  /** True if bytes are left that no command has been made of yet, such as half a command. */
+  get hasBytesLeft(): boolean {
+    const isAtStart = this.#state === "start" && this.#skip === 0;
+    return !isAtStart || this.#position < this.#chunk.length || this.#waiting.length > 0;
+  }
+
+  /**
+   * @returns the next command's arguments as binary strings (at least one), undefined if more bytes are needed, or what
+   * is wrong with the bytes: then nothing comes any more but the same error.
+   */
+  next(): string[] | ProtocolError | undefined {
+    for (;;) {
+      if (this.#error !== undefined) return this.#error;
+      if (this.#position === this.#chunk.length) {
+        // Also lets go of the chunk that was used up, which an incomplete command must not keep alive.
+        this.#use(this.#waiting.shift() ?? NO_BYTES);
+        if (this.#chunk.length === 0) return undefined;
+      }
+      if (this.#skip > 0) {
+        const count = Math.min(this.#skip, this.#chunk.length - this.#position);
+        this.#position += count;
+        this.#skip -= count;
+        if (this.#skip > 0) continue;
+      }
+      const command = this.#step();
+      if (command !== undefined) return command;
+    }
+  }
+
+  #use(chunk: Buffer): void {
+    this.#chunk = chunk;
+    this.#position = 0;
+  }
+
+  #step(): string[] | undefined {
+    switch (this.#state) {
+      case "start":
+        this.#onStart();
+        return undefined;
+      case "inline":
+        return this.#onInline();
+      case "count":
+        this.#onCount();
+        return undefined;
+      case "bulk-type":
+        this.#onBulkType();
+        return undefined;
+      case "bulk-length":
+        this.#onBulkLength();
+        return undefined;
+      case "bulk-body":
+        this.#onBulkBody();
+        return undefined;
+      case "command":
+        return this.#takeCommand();
+      default:
+        return unreachable(this.#state);
+    }
+  }
+
+  #fail(detail: string): void {
+    this.#error = new ProtocolError(detail);
+    this.#waiting = [];
+    this.#use(NO_BYTES);
+    this.#args = [];
+    this.#gatherer.finish();
+  }
+
+  #onStart(): void {
+    const byte = this.#chunk[this.#position];
+    if (byte === undefined) return;
+    if (byte === ASTERISK) {
+      this.#position += 1;
+      this.#state = "count";
+    } else {
+      this.#state = "inline";
+    }
+  }
+
+  #onInline(): string[] | undefined {
+    const end = this.#chunk.indexOf(LINE_FEED, this.#position);
+    const stop = end < 0 ? this.#chunk.length : end;
+    // Judged by the line alone and not by how it was cut into chunks, so that a request always meets the same answer.
+    if (this.#line.length + (stop - this.#position) > INLINE_BYTES_MAX) {
+      this.#fail("too big inline request");
+      return undefined;
+    }
+    this.#line += this.#chunk.toString("latin1", this.#position, stop);
+    this.#position = end < 0 ? stop : stop + 1;
+    if (end < 0) return undefined;
+    const line = this.#line.endsWith("\r") ? this.#line.slice(0, -1) : this.#line;
+    this.#line = "";
+    this.#state = "start";
+    const args = splitInlineRequest(line);
+    if (args === undefined) this.#fail("unbalanced quotes in request");
+    return args === undefined || args.length === 0 ? undefined : args;
+  }
+
+  /** @returns whether the header's number has been read; if not, more bytes are needed or it is far too long. */
+  #readLength(tooLong: string): boolean {
+    const end = this.#length.read(this.#chunk, this.#position);
+    this.#position = end < 0 ? this.#chunk.length : end;
+    if (this.#length.length > INLINE_BYTES_MAX) {
+      this.#fail(tooLong);
+      return false;
+    }
+    if (end < 0) return false;
+    this.#skip = 1;
+    return true;
+  }
+
+  #onCount(): void {
+    if (!this.#readLength("too big mbulk count string")) return;
+    const count = this.#length.finish();
+    if (count === undefined || count > MULTIBULK_COUNT_MAX) {
+      this.#fail("invalid multibulk length");
+    } else if (this.isRestricted && count > UNAUTHENTICATED_COUNT_MAX) {
+      this.#fail("unauthenticated multibulk length");
+    } else if (count <= 0) {
+      this.#state = "start";
+    } else {
+      this.#argsLeft = count;
+      this.#argsBytes = 0;
+      this.#state = "bulk-type";
+    }
+  }
+
+  #onBulkType(): void {
+    const byte = this.#chunk[this.#position];
+    if (byte === undefined) return;
+    if (byte !== DOLLAR) {
+      this.#fail(`expected '$', got '${String.fromCharCode(byte)}'`);
+      return;
+    }
+    this.#position += 1;
+    this.#state = "bulk-length";
+  }
+
+  #onBulkLength(): void {
+    if (!this.#readLength("too big bulk count string")) return;
+    const length = this.#length.finish();
+    if (length === undefined || length < 0 || length > this.bulkBytesMax) {
+      this.#fail("invalid bulk length");
+    } else if (this.isRestricted && length > UNAUTHENTICATED_BULK_BYTES_MAX) {
+      this.#fail("unauthenticated bulk length");
+    } else if (this.#argsBytes + length > REQUEST_BYTES_MAX) {
+      this.#fail("too big request");
+    } else {
+      this.#bulkBytes = length;
+      this.#argsBytes += length;
+      this.#gatherer.begin(length);
+      this.#state = "bulk-body";
+    }
+  }
+
+  #onBulkBody(): void {
+    const end = this.#position + this.#bulkBytes;
+    if (end <= this.#chunk.length && this.#gatherer.reservedBytes === 0) {
+      this.#addArgument(this.#chunk.toString("latin1", this.#position, end));
+      this.#position = end;
+      return;
+    }
+    this.#position += this.#gatherer.take(this.#chunk, this.#position);
+    if (this.#gatherer.isComplete) this.#addArgument(this.#gatherer.finish());
+  }
+
+  #addArgument(argument: string): void {
+    this.#args.push(argument);
+    this.#argsLeft -= 1;
+    this.#skip = 2;
+    this.#state = this.#argsLeft === 0 ? "command" : "bulk-type";
+  }
+
+  #takeCommand(): string[] {
+    const args = this.#args;
+    this.#args = [];
+    this.#state = "start";
+    return args;
+  }
+}

@@ -1,0 +1,210 @@
+/** Cursors over bytes for the peer codec: one writer into a growing buffer, one reader that distrusts what it reads. */
+
+import { assert } from "../kit/assert.ts";
+import { malformed, type PeerProtocolError } from "./errors.ts";
+
+const FIRST_BYTES = 64 * 1024;
+/** A buffer that has grown beyond this is given up after its batch, so that one large value does not hold memory for ever. */
+const KEPT_BYTES_MAX = 1024 * 1024;
+/** Up to here a loop is quicker than a call into native code. */
+const SHORT_STRING = 24;
+
+/** Appends primitives to one buffer, which doubles as needed. */
+export class ByteWriter {
+  #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  #view = viewOf(this.#buffer);
+  #length = 0;
+
+  /** Bytes written since the last `reset`. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Everything written, without a copy: valid until the next write. */
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  /**
+   * Begins anew.
+   * @param keepsBuffer false if someone (a socket) still reads the bytes; another buffer is taken then.
+   */
+  reset(keepsBuffer: boolean): void {
+    if (!keepsBuffer || this.#buffer.length > KEPT_BYTES_MAX) {
+      this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+      this.#view = viewOf(this.#buffer);
+    }
+    this.#length = 0;
+  }
+
+  /** Forgets all after the first `length` bytes. */
+  truncate(length: number): void {
+    assert(length <= this.#length, "a writer can only be cut");
+    this.#length = length;
+  }
+
+  u8(value: number): void {
+    this.#reserve(1);
+    this.#buffer[this.#length++] = value;
+  }
+
+  u32(value: number): void {
+    this.#reserve(4);
+    this.#view.setUint32(this.#length, value, true);
+    this.#length += 4;
+  }
+
+  /** Overwrites four bytes written earlier by `u32`. */
+  u32At(offset: number, value: number): void {
+    this.#view.setUint32(offset, value, true);
+  }
+
+  f64(value: number): void {
+    this.#reserve(8);
+    this.#view.setFloat64(this.#length, value, true);
+    this.#length += 8;
+  }
+
+  /** @param value an integer from 0 to 2^53 - 1; seven bits a byte, lowest first. */
+  varint(value: number): void {
+    if (value < 0x80 && value >= 0) {
+      this.u8(value);
+      return;
+    }
+    assert(Number.isSafeInteger(value) && value >= 0, `not a varint: ${value}`);
+    this.#reserve(8);
+    const buffer = this.#buffer;
+    let at = this.#length;
+    let rest = value;
+    // Beyond 31 bits the shift operators would cut the number.
+    while (rest >= 0x8000_0000) {
+      buffer[at++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    while (rest >= 0x80) {
+      buffer[at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    buffer[at++] = rest;
+    this.#length = at;
+  }
+
+  /** @param text a binary string; its length goes before it. */
+  string(text: string): void {
+    const length = text.length;
+    this.varint(length);
+    this.#reserve(length);
+    if (length > SHORT_STRING) {
+      this.#buffer.write(text, this.#length, length, "latin1");
+    } else {
+      for (let i = 0; i < length; i++) this.#buffer[this.#length + i] = text.charCodeAt(i);
+    }
+    this.#length += length;
+  }
+
+  /** @param text any text; its length in bytes goes before it. */
+  utf8(text: string): void {
+    const bytes = Buffer.byteLength(text, "utf8");
+    this.varint(bytes);
+    this.#reserve(bytes);
+    this.#buffer.write(text, this.#length, bytes, "utf8");
+    this.#length += bytes;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
+    this.#buffer.copy(grown, 0, 0, this.#length);
+    this.#buffer = grown;
+    this.#view = viewOf(grown);
+  }
+}
+
+/** Reads what a `ByteWriter` wrote. Every method throws `PeerProtocolError` where the bytes cannot be right. */
+export class ByteReader {
+  readonly #buffer: Buffer;
+  readonly #end: number;
+  #at: number;
+
+  /** Reads the bytes of `buffer` from `start` to before `end`. */
+  constructor(buffer: Buffer, start: number, end: number) {
+    this.#buffer = buffer;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  get left(): number {
+    return this.#end - this.#at;
+  }
+
+  u8(): number {
+    if (this.#at >= this.#end) throw tooShort();
+    return this.#buffer[this.#at++] as number;
+  }
+
+  f64(): number {
+    if (this.left < 8) throw tooShort();
+    const value = this.#buffer.readDoubleLE(this.#at);
+    this.#at += 8;
+    return value;
+  }
+
+  /** A time in ms, or a difference of times. */
+  time(): number {
+    const value = this.f64();
+    if (!Number.isFinite(value)) throw malformed("a time is not finite");
+    return value;
+  }
+
+  varint(): number {
+    let byte = this.u8();
+    if (byte < 0x80) return byte;
+    let value = byte & 0x7f;
+    let unit = 0x80;
+    do {
+      byte = this.u8();
+      value += (byte & 0x7f) * unit;
+      if (value > Number.MAX_SAFE_INTEGER) throw tooLarge();
+      // A ninth group would pass 2^53; refusing it bounds the loop whatever the bits are.
+      if (unit > 2 ** 49) throw tooLarge();
+      unit *= 0x80;
+    } while (byte >= 0x80);
+    return value;
+  }
+
+  /** The length of a list whose items take at least `itemBytesMin` bytes each, so that no small frame makes a large array. */
+  count(itemBytesMin: number): number {
+    const count = this.varint();
+    if (count * itemBytesMin > this.left) {
+      throw malformed("a list is longer than its frame");
+    }
+    return count;
+  }
+
+  string(): string {
+    const length = this.count(1);
+    const start = this.#at;
+    this.#at += length;
+    return this.#buffer.toString("latin1", start, this.#at);
+  }
+
+  utf8(): string {
+    const length = this.count(1);
+    const start = this.#at;
+    this.#at += length;
+    return this.#buffer.toString("utf8", start, this.#at);
+  }
+}
+
+function viewOf(buffer: Buffer): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+function tooShort(): PeerProtocolError {
+  return malformed("a frame ends early");
+}
+
+function tooLarge(): PeerProtocolError {
+  return malformed("a number is 2^53 or more");
+}

@@ -1,0 +1,427 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import type { Effect } from "../data/effect.ts";
+import {
+  DoubleReply,
+  MapReply,
+  NULL_ARRAY,
+  OK,
+  PushReply,
+  Refusal,
+  type Reply,
+  SetReply,
+  Status,
+  VerbatimReply,
+} from "../data/reply.ts";
+import type { Configuration } from "../replica/configuration.ts";
+import type { Entry, Heartbeat, Message, ShardBeat, Stamp } from "../replica/messages.ts";
+import { FRAME_BYTES_MAX, FrameDecoder, FrameEncoder } from "./codec.ts";
+import { PeerProtocolError } from "./errors.ts";
+
+const natural = fc.oneof(
+  fc.nat(300),
+  fc.constantFrom(127, 128, 16_383, 16_384, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1),
+  fc.maxSafeNat(),
+);
+const time = fc.oneof(
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.constantFrom(-1, 0, 1.5),
+);
+const shard = fc.nat(16_383);
+/** Any bytes, sometimes beyond what the writer copies by a loop. */
+const binary = fc
+  .uint8Array({ maxLength: 60 })
+  .map((bytes) => Buffer.from(bytes).toString("latin1"));
+const node = fc.constantFrom("n1", "n2", "a-long-node-name");
+const flag = fc.boolean();
+
+const reply: fc.Arbitrary<Reply> = fc.letrec<{ reply: Reply }>((tie) => ({
+  reply: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    fc.constantFrom<Reply>(null, true, false, OK, NULL_ARRAY, 0, -0, 1.5, -1, 2 ** 60),
+    fc.integer(),
+    fc.maxSafeInteger(),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    binary,
+    binary.map((text) => new Status(text)),
+    fc.tuple(binary, binary).map(([code, message]) => new Refusal(code, message)),
+    fc.double().map((value) => new DoubleReply(value)),
+    binary.map((text) => new VerbatimReply(text)),
+    fc.array(tie("reply"), { maxLength: 4 }),
+    fc.array(tie("reply"), { maxLength: 4 }).map((items) => new SetReply(items)),
+    fc.array(tie("reply"), { maxLength: 4 }).map((items) => new PushReply(items)),
+    fc
+      .array(fc.tuple(tie("reply"), tie("reply")), { maxLength: 3 })
+      .map((entries) => new MapReply(entries)),
+  ),
+})).reply;
+
+const effect: fc.Arbitrary<Effect> = fc.oneof(
+  fc.record({
+    kind: fc.constant("set" as const),
+    key: binary,
+    value: binary,
+    expireAtMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
+  }),
+  fc.record({ kind: fc.constant("delete" as const), key: binary }),
+  fc.record({ kind: fc.constant("expire" as const), key: binary, expireAtMs: fc.maxSafeNat() }),
+  fc.record({ kind: fc.constant("append" as const), key: binary, bytes: binary }),
+  fc.record({
+    kind: fc.constant("overwrite" as const),
+    key: binary,
+    offset: natural,
+    bytes: binary,
+  }),
+  fc.constant({ kind: "flush" } as const),
+);
+
+const stamp: fc.Arbitrary<Stamp> = fc.record({
+  node,
+  incarnation: fc.nat({ max: 2 ** 48 - 1 }),
+  counter: natural,
+  doneBelow: natural,
+});
+
+const entry: fc.Arbitrary<Entry> = fc.record({
+  seq: natural,
+  epoch: natural,
+  stamp: fc.option(stamp, { nil: undefined }),
+  reply,
+  effects: fc.array(effect, { maxLength: 4 }),
+});
+const entries = fc.array(entry, { maxLength: 4 });
+
+const beat: fc.Arbitrary<ShardBeat> = fc.record({
+  shard,
+  epoch: fc.nat(3),
+  echoes: flag,
+  ackSeq: fc.nat(3),
+  commitSeq: fc.oneof(fc.nat(3), natural),
+  startedEpoch: fc.nat(3),
+  ready: flag,
+});
+
+const configuration: fc.Arbitrary<Configuration> = fc
+  .record({
+    version: fc.integer({ min: 1, max: 1e6 }),
+    clusterId: fc.constantFrom("c", "cluster-7"),
+  })
+  .map((some) => ({
+    format: 1,
+    ...some,
+    settings: {
+      replication: "sync",
+      minInSync: 1,
+      replicas: 2,
+      shardCount: 1,
+      heartbeatMs: 50,
+      leaseMs: 300,
+      driftBound: 0.001,
+    },
+    nodes: [
+      { id: "n1", host: "127.0.0.1", peerPort: 1, respPort: 2, httpPort: 3, incarnation: 2 ** 47 },
+    ],
+    shards: [
+      {
+        id: 0,
+        firstSlot: 0,
+        lastSlot: 16_383,
+        replicas: ["n1"],
+        epoch: 4,
+        primary: "n1",
+        inSync: [{ node: "n1", incarnation: 2 ** 47, since: 3 }],
+      },
+    ],
+  }));
+
+const head = { shard, epoch: natural };
+
+const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: K }>> } = {
+  heartbeat: fc.record({
+    kind: fc.constant("heartbeat"),
+    fromIncarnation: natural,
+    toIncarnation: natural,
+    sentAtMs: time,
+    echoMs: time,
+    wallMs: time,
+    version: natural,
+    shards: fc.array(beat, { maxLength: 20 }),
+  }),
+  append: fc.record({
+    kind: fc.constant("append"),
+    ...head,
+    entries,
+    commitSeq: natural,
+    wallMs: time,
+  }),
+  "epoch-start": fc.record({
+    kind: fc.constant("epoch-start"),
+    ...head,
+    startSeq: natural,
+    fromSeq: natural,
+    wallMs: time,
+  }),
+  ack: fc.record({ kind: fc.constant("ack"), ...head, seq: natural }),
+  position: fc.record({
+    kind: fc.constant("position"),
+    ...head,
+    lastSeq: natural,
+    lastEpoch: natural,
+    startedEpoch: natural,
+  }),
+  fetch: fc.record({ kind: fc.constant("fetch"), ...head, fromSeq: natural }),
+  tail: fc.record({ kind: fc.constant("tail"), ...head, entries }),
+  forward: fc.record({
+    kind: fc.constant("forward"),
+    ...head,
+    stamp,
+    request: fc.record({
+      commands: fc.array(fc.array(binary, { minLength: 1, maxLength: 5 }), { maxLength: 3 }),
+      isTransaction: flag,
+      isWrite: flag,
+      watched: fc.array(fc.record({ key: binary, version: natural }), { maxLength: 3 }),
+    }),
+  }),
+  answer: fc.record({ kind: fc.constant("answer"), ...head, counter: natural, reply }),
+  "fetch-configuration": fc.record({ kind: fc.constant("fetch-configuration") }),
+  configuration: fc.record({ kind: fc.constant("configuration"), configuration }),
+  "swap-request": fc.record({ kind: fc.constant("swap-request"), id: natural, configuration }),
+  "swap-answer": fc.record({
+    kind: fc.constant("swap-answer"),
+    id: natural,
+    outcome: fc.constantFrom("done", "conflict", "unknown"),
+    configuration: fc.option(configuration, { nil: undefined }),
+  }),
+  learn: fc.record({ kind: fc.constant("learn"), ...head }),
+  "copy-start": fc.record({
+    kind: fc.constant("copy-start"),
+    ...head,
+    copyId: natural,
+    seq: natural,
+    lastEpoch: natural,
+    commitSeq: natural,
+    wallMs: time,
+    stamps: fc.array(
+      fc.record({
+        node,
+        incarnation: natural,
+        doneBelow: natural,
+        ordered: fc.array(fc.record({ counter: natural, seq: natural, reply }), { maxLength: 3 }),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
+  "copy-chunk": fc.record({
+    kind: fc.constant("copy-chunk"),
+    ...head,
+    copyId: natural,
+    index: natural,
+    isLast: flag,
+    records: fc.array(
+      fc.record({ key: binary, value: binary, expireAtMs: fc.maxSafeNat(), seq: natural }),
+      { maxLength: 5 },
+    ),
+  }),
+  "copy-ack": fc.record({
+    kind: fc.constant("copy-ack"),
+    ...head,
+    copyId: natural,
+    index: natural,
+  }),
+};
+const anyMessage = fc.oneof(...(Object.values(messages) as fc.Arbitrary<Message>[]));
+
+function encode(list: readonly Message[]): Buffer {
+  const encoder = new FrameEncoder();
+  for (const message of list) encoder.append(message);
+  return Buffer.from(encoder.bytes());
+}
+
+function decode(chunks: readonly Buffer[], decoder = new FrameDecoder()): Message[] {
+  const out: Message[] = [];
+  for (const chunk of chunks) {
+    decoder.push(chunk, (message) => {
+      out.push(message);
+      return true;
+    });
+  }
+  return out;
+}
+
+/** `deepEqual` that ignores how fast-check makes its records (without a prototype). */
+function assertSame(actual: unknown, expected: unknown): void {
+  assert.deepEqual(plain(actual), plain(expected));
+}
+
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null) return value;
+  const prototype = Object.getPrototypeOf(value);
+  const tag =
+    prototype === null || prototype === Object.prototype ? "" : prototype.constructor.name;
+  return {
+    tag,
+    fields: Object.entries(value)
+      .map(([name, field]) => [name, plain(field)])
+      .sort(),
+  };
+}
+
+describe("peer codec", () => {
+  for (const [kind, arbitrary] of Object.entries(messages)) {
+    it(`gives back every ${kind}`, () => {
+      fc.assert(
+        fc.property(arbitrary as fc.Arbitrary<Message>, (message) => {
+          assertSame(decode([encode([message])]), [message]);
+        }),
+        { numRuns: 150 },
+      );
+    });
+  }
+
+  it("decodes a batch whatever the split", () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyMessage, { minLength: 1, maxLength: 5 }),
+        fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }),
+        (list, sizes) => {
+          const bytes = encode(list);
+          const chunks: Buffer[] = [];
+          for (let at = 0, i = 0; at < bytes.length; i++) {
+            const size = sizes[i % sizes.length] as number;
+            chunks.push(bytes.subarray(at, at + size));
+            at += size;
+          }
+          assertSame(decode(chunks), list);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it("never throws anything but PeerProtocolError at random bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        // Half of them as the payload of a proper frame, so that they get past the length.
+        const framed = Buffer.alloc(bytes.length + 4);
+        framed.writeUInt32LE(bytes.length, 0);
+        framed.set(bytes, 4);
+        for (const input of [Buffer.from(bytes), framed]) expectOnlyProtocolErrors(input);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("never throws anything but PeerProtocolError at flipped bits", () => {
+    fc.assert(
+      fc.property(
+        anyMessage,
+        fc.array(fc.nat(), { minLength: 1, maxLength: 4 }),
+        (message, flips) => {
+          const bytes = encode([message]);
+          for (const flip of flips) {
+            const at = (flip >>> 3) % bytes.length;
+            bytes[at] = (bytes[at] as number) ^ (1 << (flip & 7));
+          }
+          expectOnlyProtocolErrors(bytes);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
+  it("refuses a frame that claims more than the bound before it comes", () => {
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(FRAME_BYTES_MAX + 1, 0);
+    assert.throws(() => decode([header]), { name: "PeerProtocolError", code: "frame-too-large" });
+  });
+
+  it("refuses a list that claims more items than there are bytes", () => {
+    // A tail of shard 0, epoch 1, with 2^40 entries.
+    const payload = Buffer.from([7, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(payload.length, 0);
+    assert.throws(() => decode([header, payload]), { code: "malformed" });
+  });
+
+  it("refuses replies that nest without end", () => {
+    // An answer of shard 0, epoch 1, counter 1; then lists of one item, and no end of them.
+    const payload = Buffer.from([9, 0, 1, 1, ...Array<number[]>(5000).fill([16, 1]).flat(), 0]);
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(payload.length, 0);
+    const bytes = Buffer.concat([header, payload]);
+    assert.throws(() => decode([bytes]), { code: "malformed" });
+  });
+
+  it("leaves the batch whole when a message is too large", () => {
+    const encoder = new FrameEncoder(1000);
+    const small: Message = { kind: "ack", shard: 1, epoch: 2, seq: 3 };
+    encoder.append(small);
+    assert.throws(
+      () =>
+        encoder.append({ kind: "answer", shard: 1, epoch: 2, counter: 3, reply: "x".repeat(1000) }),
+      { code: "frame-too-large" },
+    );
+    encoder.append(small);
+    assertSame(decode([encoder.bytes()]), [small, small]);
+  });
+
+  it("decodes a large frame from many small chunks in linear time", () => {
+    const value = "v".repeat(8_000_000);
+    const bytes = encode([{ kind: "answer", shard: 1, epoch: 2, counter: 3, reply: value }]);
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += 512) chunks.push(bytes.subarray(at, at + 512));
+    const [message] = decode(chunks);
+    assert.ok(message?.kind === "answer" && message.reply === value);
+  });
+
+  it("stops within a batch when told to", () => {
+    const bytes = encode([{ kind: "fetch-configuration" }, { kind: "fetch-configuration" }]);
+    let seen = 0;
+    new FrameDecoder().push(bytes, () => {
+      seen++;
+      return false;
+    });
+    assert.equal(seen, 1);
+  });
+
+  it("keeps an idle heartbeat of 16 shards within 150 bytes", () => {
+    const bytes = encode([idleHeartbeat(16)]).length;
+    assert.ok(bytes <= 150, `${bytes} bytes`);
+    // Both ways, to and from two peers, with what TCP/IP adds: well below 100 kbit/s.
+    const bitsPerSecond = (bytes + 54) * 8 * 2 * 2 * 20;
+    assert.ok(bitsPerSecond < 140_000, `${bitsPerSecond} bit/s`);
+    assert.ok((bytes * 8 * 2 * 20) / 1000 < 50, "payload sent, kbit/s");
+  });
+});
+
+function expectOnlyProtocolErrors(bytes: Buffer): void {
+  try {
+    decode([bytes]);
+  } catch (error) {
+    if (!(error instanceof PeerProtocolError)) throw error;
+  }
+}
+
+/** What a node says that has run for long and has nothing to do. */
+function idleHeartbeat(shardCount: number): Heartbeat {
+  return {
+    kind: "heartbeat",
+    fromIncarnation: 2 ** 48 - 1,
+    toIncarnation: 2 ** 48 - 2,
+    sentAtMs: 123_456_789.123,
+    echoMs: 123_456_788.321,
+    wallMs: 1_763_768_000_000,
+    version: 1234,
+    shards: Array.from({ length: shardCount }, (_, index) => ({
+      shard: index,
+      epoch: 12 + (index % 2),
+      echoes: true,
+      ackSeq: 100_000_000 + index,
+      commitSeq: 100_000_000 + index,
+      startedEpoch: 12 + (index % 2),
+      ready: false,
+    })),
+  };
+}

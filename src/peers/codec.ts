@@ -1,0 +1,883 @@
+/**
+ * The bytes of every message between nodes. A frame is its payload's length (4 bytes, little endian) and the payload: a
+ * byte for the kind, then the fields in the order in which the code below writes them. Integers are varints, times are
+ * doubles, keys and values are length and bytes; a configuration is JSON.
+ *
+ * The encoder writes a whole batch into one buffer. The decoder takes any split of the stream and never trusts it: what
+ * is malformed throws `PeerProtocolError`, and costs memory only in proportion to the bytes that really came.
+ */
+
+import type { Effect, KeyRecord } from "../data/effect.ts";
+import {
+  DoubleReply,
+  MapReply,
+  NULL_ARRAY,
+  NullArray,
+  OK,
+  PushReply,
+  Refusal,
+  type Reply,
+  SetReply,
+  Status,
+  VerbatimReply,
+} from "../data/reply.ts";
+import { unreachable } from "../kit/assert.ts";
+import type { Configuration } from "../replica/configuration.ts";
+import type {
+  Entry,
+  Heartbeat,
+  Message,
+  ShardBeat,
+  Stamp,
+  StampRecord,
+} from "../replica/messages.ts";
+import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
+import type { Request } from "../replica/ports.ts";
+import { ByteReader, ByteWriter } from "./bytes.ts";
+import { malformed, PeerProtocolError } from "./errors.ts";
+
+/** Version of all that is in this file; the handshake compares it. */
+export const WIRE_VERSION = 1;
+/** Largest payload of a frame, bytes. Two of the largest values fit; a peer that claims more is not a peer. */
+export const FRAME_BYTES_MAX = 1024 * 1024 * 1024 + 1024 * 1024;
+const HEADER_BYTES = 4;
+/** Replies nest no deeper than this; RESP replies of commands stay below 5. */
+const REPLY_DEPTH_MAX = 32;
+
+const KIND = {
+  heartbeat: 1,
+  append: 2,
+  epochStart: 3,
+  ack: 4,
+  position: 5,
+  fetch: 6,
+  tail: 7,
+  forward: 8,
+  answer: 9,
+  fetchConfiguration: 10,
+  configuration: 11,
+  swapRequest: 12,
+  swapAnswer: 13,
+  learn: 14,
+  copyStart: 15,
+  copyChunk: 16,
+  copyAck: 17,
+} as const;
+
+const EFFECT = {
+  set: 1,
+  setUntil: 2,
+  delete: 3,
+  expire: 4,
+  append: 5,
+  overwrite: 6,
+  flush: 7,
+} as const;
+
+const REPLY = {
+  null: 0,
+  false: 1,
+  true: 2,
+  natural: 3,
+  negative: 4,
+  number: 5,
+  big: 6,
+  string: 7,
+  status: 8,
+  refusal: 9,
+  double: 10,
+  map: 11,
+  set: 12,
+  verbatim: 13,
+  push: 14,
+  nullArray: 15,
+  list: 16,
+  ok: 17,
+} as const;
+
+/** Flags of a shard's part of a heartbeat; the last four save bytes where a field is what it mostly is. */
+const BEAT = {
+  echoes: 1,
+  ready: 2,
+  nextShard: 4,
+  sameEpoch: 8,
+  allCommitted: 16,
+  started: 32,
+} as const;
+const BEAT_MASK = 63;
+
+const REQUEST = { isTransaction: 1, isWrite: 2 } as const;
+const OUTCOMES = ["done", "conflict", "unknown"] as const;
+
+/** Gathers the frames of a batch. */
+export class FrameEncoder {
+  readonly #writer = new ByteWriter();
+  readonly #frameBytesMax: number;
+
+  /** @param frameBytesMax bound on a payload, as the receiver has it. */
+  constructor(frameBytesMax: number = FRAME_BYTES_MAX) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  /** Bytes gathered since the last `reset`. */
+  get length(): number {
+    return this.#writer.length;
+  }
+
+  /** All frames gathered, without a copy: valid until the next `append`. */
+  bytes(): Buffer {
+    return this.#writer.bytes();
+  }
+
+  /** Begins a new batch. @param keepsBuffer false while a socket still holds the bytes. */
+  reset(keepsBuffer: boolean): void {
+    this.#writer.reset(keepsBuffer);
+  }
+
+  /**
+   * Adds a frame.
+   * @throws PeerProtocolError (`frame-too-large`) past the bound; the batch is as it was before.
+   */
+  append(message: Message): void {
+    const writer = this.#writer;
+    const start = writer.length;
+    writer.u32(0);
+    writeMessage(writer, message);
+    const bytes = writer.length - start - HEADER_BYTES;
+    if (bytes > this.#frameBytesMax) {
+      writer.truncate(start);
+      throw new PeerProtocolError(
+        "frame-too-large",
+        `a message of ${bytes} bytes (${message.kind}) is above the bound of ${this.#frameBytesMax}`,
+      );
+    }
+    writer.u32At(start, bytes);
+  }
+}
+
+/** Turns a stream of bytes into messages. After it has thrown it must not be used again. */
+export class FrameDecoder {
+  readonly #frameBytesMax: number;
+  /** Bytes of a frame that is not complete yet, in the chunks in which they came. */
+  #chunks: Buffer[] = [];
+  #held = 0;
+  /** Bytes that must be there before it is worth looking again. */
+  #needed = HEADER_BYTES;
+
+  /** @param frameBytesMax largest payload that is accepted, bytes. */
+  constructor(frameBytesMax: number = FRAME_BYTES_MAX) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  /**
+   * @param chunk the next bytes of the stream; kept until its frames are complete.
+   * @param onMessage called for every message that is complete now, in order; returns false to drop the rest.
+   * @throws PeerProtocolError at malformed input.
+   */
+  push(chunk: Buffer, onMessage: (message: Message) => boolean): void {
+    this.#chunks.push(chunk);
+    this.#held += chunk.length;
+    if (this.#held < this.#needed) return;
+    const buffer = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#held);
+    let at = 0;
+    let needed = HEADER_BYTES;
+    while (buffer.length - at >= HEADER_BYTES) {
+      const bytes = buffer.readUInt32LE(at);
+      if (bytes > this.#frameBytesMax) {
+        throw new PeerProtocolError("frame-too-large", `a frame claims ${bytes} bytes`);
+      }
+      needed = HEADER_BYTES + bytes;
+      if (buffer.length - at < needed) break;
+      const reader = new ByteReader(buffer, at + HEADER_BYTES, at + needed);
+      const message = readMessage(reader);
+      if (reader.left !== 0) {
+        throw malformed(`bytes are left after a ${message.kind}`);
+      }
+      at += needed;
+      needed = HEADER_BYTES;
+      if (!onMessage(message)) return;
+    }
+    this.#held = buffer.length - at;
+    this.#chunks = this.#held === 0 ? [] : [buffer.subarray(at)];
+    this.#needed = needed;
+  }
+}
+
+function writeMessage(writer: ByteWriter, message: Message): void {
+  switch (message.kind) {
+    case "heartbeat":
+      writer.u8(KIND.heartbeat);
+      writeHeartbeat(writer, message);
+      return;
+    case "append":
+      writer.u8(KIND.append);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.commitSeq);
+      writer.f64(message.wallMs);
+      writeEntries(writer, message.entries);
+      return;
+    case "epoch-start":
+      writer.u8(KIND.epochStart);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.startSeq);
+      writer.varint(message.fromSeq);
+      writer.f64(message.wallMs);
+      return;
+    case "ack":
+      writer.u8(KIND.ack);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.seq);
+      return;
+    case "position":
+      writer.u8(KIND.position);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.lastSeq);
+      writer.varint(message.lastEpoch);
+      writer.varint(message.startedEpoch);
+      return;
+    case "fetch":
+      writer.u8(KIND.fetch);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.fromSeq);
+      return;
+    case "tail":
+      writer.u8(KIND.tail);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writeEntries(writer, message.entries);
+      return;
+    case "forward":
+      writer.u8(KIND.forward);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writeStamp(writer, message.stamp);
+      writeRequest(writer, message.request);
+      return;
+    case "answer":
+      writer.u8(KIND.answer);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.counter);
+      writeReply(writer, message.reply);
+      return;
+    case "fetch-configuration":
+      writer.u8(KIND.fetchConfiguration);
+      return;
+    case "configuration":
+      writer.u8(KIND.configuration);
+      writer.utf8(JSON.stringify(message.configuration));
+      return;
+    case "swap-request":
+      writer.u8(KIND.swapRequest);
+      writer.varint(message.id);
+      writer.utf8(JSON.stringify(message.configuration));
+      return;
+    case "swap-answer":
+      writer.u8(KIND.swapAnswer);
+      writer.varint(message.id);
+      writer.u8(OUTCOMES.indexOf(message.outcome));
+      if (message.configuration === undefined) {
+        writer.u8(0);
+      } else {
+        writer.u8(1);
+        writer.utf8(JSON.stringify(message.configuration));
+      }
+      return;
+    case "learn":
+      writer.u8(KIND.learn);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      return;
+    case "copy-start":
+      writer.u8(KIND.copyStart);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.copyId);
+      writer.varint(message.seq);
+      writer.varint(message.lastEpoch);
+      writer.varint(message.commitSeq);
+      writer.f64(message.wallMs);
+      writeStampRecords(writer, message.stamps);
+      return;
+    case "copy-chunk":
+      writer.u8(KIND.copyChunk);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.copyId);
+      writer.varint(message.index);
+      writer.u8(message.isLast ? 1 : 0);
+      writer.varint(message.records.length);
+      for (const record of message.records) {
+        writer.string(record.key);
+        writer.string(record.value);
+        writer.f64(record.expireAtMs);
+        writer.varint(record.seq);
+      }
+      return;
+    case "copy-ack":
+      writer.u8(KIND.copyAck);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.copyId);
+      writer.varint(message.index);
+      return;
+    default:
+      unreachable(message);
+  }
+}
+
+function readMessage(reader: ByteReader): Message {
+  const kind = reader.u8();
+  switch (kind) {
+    case KIND.heartbeat:
+      return readHeartbeat(reader);
+    case KIND.append: {
+      const shard = reader.varint();
+      const epoch = reader.varint();
+      const commitSeq = reader.varint();
+      const wallMs = reader.time();
+      return { kind: "append", shard, epoch, commitSeq, wallMs, entries: readEntries(reader) };
+    }
+    case KIND.epochStart:
+      return {
+        kind: "epoch-start",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        startSeq: reader.varint(),
+        fromSeq: reader.varint(),
+        wallMs: reader.time(),
+      };
+    case KIND.ack:
+      return {
+        kind: "ack",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        seq: reader.varint(),
+      };
+    case KIND.position:
+      return {
+        kind: "position",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        lastSeq: reader.varint(),
+        lastEpoch: reader.varint(),
+        startedEpoch: reader.varint(),
+      };
+    case KIND.fetch:
+      return {
+        kind: "fetch",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        fromSeq: reader.varint(),
+      };
+    case KIND.tail:
+      return {
+        kind: "tail",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        entries: readEntries(reader),
+      };
+    case KIND.forward:
+      return {
+        kind: "forward",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        stamp: readStamp(reader),
+        request: readRequest(reader),
+      };
+    case KIND.answer:
+      return {
+        kind: "answer",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        counter: reader.varint(),
+        reply: readReply(reader, 0),
+      };
+    case KIND.fetchConfiguration:
+      return { kind: "fetch-configuration" };
+    case KIND.configuration:
+      return { kind: "configuration", configuration: readConfiguration(reader) };
+    case KIND.swapRequest:
+      return {
+        kind: "swap-request",
+        id: reader.varint(),
+        configuration: readConfiguration(reader),
+      };
+    case KIND.swapAnswer: {
+      const id = reader.varint();
+      const outcome = OUTCOMES[reader.u8()];
+      if (outcome === undefined) throw malformed("no such outcome");
+      const configuration = readFlag(reader) ? readConfiguration(reader) : undefined;
+      return { kind: "swap-answer", id, outcome, configuration };
+    }
+    case KIND.learn:
+      return { kind: "learn", shard: reader.varint(), epoch: reader.varint() };
+    case KIND.copyStart:
+      return {
+        kind: "copy-start",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        copyId: reader.varint(),
+        seq: reader.varint(),
+        lastEpoch: reader.varint(),
+        commitSeq: reader.varint(),
+        wallMs: reader.time(),
+        stamps: readStampRecords(reader),
+      };
+    case KIND.copyChunk:
+      return {
+        kind: "copy-chunk",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        copyId: reader.varint(),
+        index: reader.varint(),
+        isLast: readFlag(reader),
+        records: readRecords(reader),
+      };
+    case KIND.copyAck:
+      return {
+        kind: "copy-ack",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        copyId: reader.varint(),
+        index: reader.varint(),
+      };
+    default:
+      throw malformed(`no message kind ${kind}`);
+  }
+}
+
+function writeHeartbeat(writer: ByteWriter, beat: Heartbeat): void {
+  writer.varint(beat.fromIncarnation);
+  writer.varint(beat.toIncarnation);
+  writer.f64(beat.sentAtMs);
+  writer.f64(beat.echoMs);
+  writer.f64(beat.wallMs);
+  writer.varint(beat.version);
+  writer.varint(beat.shards.length);
+  let shard = -1;
+  let epoch = 0;
+  for (const item of beat.shards) {
+    const flags =
+      (item.echoes ? BEAT.echoes : 0) |
+      (item.ready ? BEAT.ready : 0) |
+      (item.shard === shard + 1 ? BEAT.nextShard : 0) |
+      (item.epoch === epoch ? BEAT.sameEpoch : 0) |
+      (item.commitSeq === item.ackSeq ? BEAT.allCommitted : 0) |
+      (item.startedEpoch === item.epoch ? BEAT.started : 0);
+    writer.u8(flags);
+    if ((flags & BEAT.nextShard) === 0) writer.varint(item.shard);
+    if ((flags & BEAT.sameEpoch) === 0) writer.varint(item.epoch);
+    writer.varint(item.ackSeq);
+    if ((flags & BEAT.allCommitted) === 0) writer.varint(item.commitSeq);
+    if ((flags & BEAT.started) === 0) writer.varint(item.startedEpoch);
+    shard = item.shard;
+    epoch = item.epoch;
+  }
+}
+
+function readHeartbeat(reader: ByteReader): Heartbeat {
+  const fromIncarnation = reader.varint();
+  const toIncarnation = reader.varint();
+  const sentAtMs = reader.time();
+  const echoMs = reader.time();
+  const wallMs = reader.time();
+  const version = reader.varint();
+  const count = reader.count(2);
+  const shards: ShardBeat[] = [];
+  let shard = -1;
+  let epoch = 0;
+  for (let i = 0; i < count; i++) {
+    const flags = reader.u8();
+    if ((flags & ~BEAT_MASK) !== 0) throw malformed("no such beat flag");
+    shard = (flags & BEAT.nextShard) === 0 ? reader.varint() : shard + 1;
+    if ((flags & BEAT.sameEpoch) === 0) epoch = reader.varint();
+    const ackSeq = reader.varint();
+    const commitSeq = (flags & BEAT.allCommitted) === 0 ? reader.varint() : ackSeq;
+    const startedEpoch = (flags & BEAT.started) === 0 ? reader.varint() : epoch;
+    shards.push({
+      shard,
+      epoch,
+      echoes: (flags & BEAT.echoes) !== 0,
+      ackSeq,
+      commitSeq,
+      startedEpoch,
+      ready: (flags & BEAT.ready) !== 0,
+    });
+  }
+  return {
+    kind: "heartbeat",
+    fromIncarnation,
+    toIncarnation,
+    sentAtMs,
+    echoMs,
+    wallMs,
+    version,
+    shards,
+  };
+}
+
+function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
+  writer.varint(entries.length);
+  for (const entry of entries) {
+    writer.varint(entry.seq);
+    writer.varint(entry.epoch);
+    if (entry.stamp === undefined) {
+      writer.u8(0);
+    } else {
+      writer.u8(1);
+      writeStamp(writer, entry.stamp);
+    }
+    writeReply(writer, entry.reply);
+    writer.varint(entry.effects.length);
+    for (const effect of entry.effects) writeEffect(writer, effect);
+  }
+}
+
+function readEntries(reader: ByteReader): readonly Entry[] {
+  const count = reader.count(5);
+  const entries: Entry[] = [];
+  for (let i = 0; i < count; i++) {
+    const seq = reader.varint();
+    const epoch = reader.varint();
+    const stamp = readFlag(reader) ? readStamp(reader) : undefined;
+    const reply = readReply(reader, 0);
+    const effectCount = reader.count(1);
+    const effects: Effect[] = [];
+    for (let j = 0; j < effectCount; j++) effects.push(readEffect(reader));
+    entries.push({ seq, epoch, stamp, reply, effects });
+  }
+  return entries;
+}
+
+function writeStamp(writer: ByteWriter, stamp: Stamp): void {
+  writer.string(stamp.node);
+  writer.varint(stamp.incarnation);
+  writer.varint(stamp.counter);
+  writer.varint(stamp.doneBelow);
+}
+
+function readStamp(reader: ByteReader): Stamp {
+  return {
+    node: reader.string(),
+    incarnation: reader.varint(),
+    counter: reader.varint(),
+    doneBelow: reader.varint(),
+  };
+}
+
+function writeStampRecords(writer: ByteWriter, records: readonly StampRecord[]): void {
+  writer.varint(records.length);
+  for (const record of records) {
+    writer.string(record.node);
+    writer.varint(record.incarnation);
+    writer.varint(record.doneBelow);
+    writer.varint(record.ordered.length);
+    for (const item of record.ordered) {
+      writer.varint(item.counter);
+      writer.varint(item.seq);
+      writeReply(writer, item.reply);
+    }
+  }
+}
+
+function readStampRecords(reader: ByteReader): readonly StampRecord[] {
+  const count = reader.count(4);
+  const records: StampRecord[] = [];
+  for (let i = 0; i < count; i++) {
+    const node = reader.string();
+    const incarnation = reader.varint();
+    const doneBelow = reader.varint();
+    const orderedCount = reader.count(3);
+    const ordered: { counter: number; seq: number; reply: Reply }[] = [];
+    for (let j = 0; j < orderedCount; j++) {
+      ordered.push({
+        counter: reader.varint(),
+        seq: reader.varint(),
+        reply: readReply(reader, 0),
+      });
+    }
+    records.push({ node, incarnation, doneBelow, ordered });
+  }
+  return records;
+}
+
+function readRecords(reader: ByteReader): readonly KeyRecord[] {
+  const count = reader.count(11);
+  const records: KeyRecord[] = [];
+  for (let i = 0; i < count; i++) {
+    records.push({
+      key: reader.string(),
+      value: reader.string(),
+      expireAtMs: reader.time(),
+      seq: reader.varint(),
+    });
+  }
+  return records;
+}
+
+function writeRequest(writer: ByteWriter, request: Request): void {
+  writer.u8(
+    (request.isTransaction ? REQUEST.isTransaction : 0) | (request.isWrite ? REQUEST.isWrite : 0),
+  );
+  writer.varint(request.commands.length);
+  for (const command of request.commands) {
+    writer.varint(command.length);
+    for (const argument of command) writer.string(argument);
+  }
+  writer.varint(request.watched.length);
+  for (const watch of request.watched) {
+    writer.string(watch.key);
+    writer.varint(watch.version);
+  }
+}
+
+function readRequest(reader: ByteReader): Request {
+  const flags = reader.u8();
+  if (flags > 3) throw malformed("no such request flag");
+  const commandCount = reader.count(1);
+  const commands: string[][] = [];
+  for (let i = 0; i < commandCount; i++) {
+    const argumentCount = reader.count(1);
+    if (argumentCount === 0) throw malformed("a command has no name");
+    const command: string[] = [];
+    for (let j = 0; j < argumentCount; j++) command.push(reader.string());
+    commands.push(command);
+  }
+  const watchedCount = reader.count(2);
+  const watched: { key: string; version: number }[] = [];
+  for (let i = 0; i < watchedCount; i++) {
+    watched.push({ key: reader.string(), version: reader.varint() });
+  }
+  return {
+    commands,
+    isTransaction: (flags & REQUEST.isTransaction) !== 0,
+    isWrite: (flags & REQUEST.isWrite) !== 0,
+    watched,
+  };
+}
+
+function writeEffect(writer: ByteWriter, effect: Effect): void {
+  switch (effect.kind) {
+    case "set":
+      writer.u8(effect.expireAtMs === 0 ? EFFECT.set : EFFECT.setUntil);
+      writer.string(effect.key);
+      writer.string(effect.value);
+      if (effect.expireAtMs !== 0) writer.f64(effect.expireAtMs);
+      return;
+    case "delete":
+      writer.u8(EFFECT.delete);
+      writer.string(effect.key);
+      return;
+    case "expire":
+      writer.u8(EFFECT.expire);
+      writer.string(effect.key);
+      writer.f64(effect.expireAtMs);
+      return;
+    case "append":
+      writer.u8(EFFECT.append);
+      writer.string(effect.key);
+      writer.string(effect.bytes);
+      return;
+    case "overwrite":
+      writer.u8(EFFECT.overwrite);
+      writer.string(effect.key);
+      writer.varint(effect.offset);
+      writer.string(effect.bytes);
+      return;
+    case "flush":
+      writer.u8(EFFECT.flush);
+      return;
+    default:
+      unreachable(effect);
+  }
+}
+
+function readEffect(reader: ByteReader): Effect {
+  const tag = reader.u8();
+  switch (tag) {
+    case EFFECT.set:
+      return { kind: "set", key: reader.string(), value: reader.string(), expireAtMs: 0 };
+    case EFFECT.setUntil:
+      return {
+        kind: "set",
+        key: reader.string(),
+        value: reader.string(),
+        expireAtMs: reader.time(),
+      };
+    case EFFECT.delete:
+      return { kind: "delete", key: reader.string() };
+    case EFFECT.expire:
+      return { kind: "expire", key: reader.string(), expireAtMs: reader.time() };
+    case EFFECT.append:
+      return { kind: "append", key: reader.string(), bytes: reader.string() };
+    case EFFECT.overwrite:
+      return {
+        kind: "overwrite",
+        key: reader.string(),
+        offset: reader.varint(),
+        bytes: reader.string(),
+      };
+    case EFFECT.flush:
+      return { kind: "flush" };
+    default:
+      throw malformed(`no effect ${tag}`);
+  }
+}
+
+function writeReply(writer: ByteWriter, reply: Reply): void {
+  if (typeof reply === "string") {
+    writer.u8(REPLY.string);
+    writer.string(reply);
+  } else if (reply === OK) {
+    writer.u8(REPLY.ok);
+  } else if (reply === null) {
+    writer.u8(REPLY.null);
+  } else if (typeof reply === "number") {
+    writeNumber(writer, reply);
+  } else if (typeof reply === "boolean") {
+    writer.u8(reply ? REPLY.true : REPLY.false);
+  } else if (typeof reply === "bigint") {
+    writer.u8(REPLY.big);
+    writer.string(reply.toString());
+  } else if (reply instanceof Status) {
+    writer.u8(REPLY.status);
+    writer.string(reply.text);
+  } else if (reply instanceof Refusal) {
+    writer.u8(REPLY.refusal);
+    writer.string(reply.code);
+    writer.string(reply.message);
+  } else if (reply instanceof DoubleReply) {
+    writer.u8(REPLY.double);
+    writer.f64(reply.value);
+  } else if (reply instanceof MapReply) {
+    writer.u8(REPLY.map);
+    writer.varint(reply.entries.length);
+    for (const [field, value] of reply.entries) {
+      writeReply(writer, field);
+      writeReply(writer, value);
+    }
+  } else if (reply instanceof SetReply) {
+    writeReplies(writer, REPLY.set, reply.members);
+  } else if (reply instanceof VerbatimReply) {
+    writer.u8(REPLY.verbatim);
+    writer.string(reply.text);
+  } else if (reply instanceof PushReply) {
+    writeReplies(writer, REPLY.push, reply.items);
+  } else if (reply instanceof NullArray) {
+    writer.u8(REPLY.nullArray);
+  } else {
+    writeReplies(writer, REPLY.list, reply);
+  }
+}
+
+function writeNumber(writer: ByteWriter, value: number): void {
+  if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
+    writer.u8(REPLY.number);
+    writer.f64(value);
+  } else if (value >= 0) {
+    writer.u8(REPLY.natural);
+    writer.varint(value);
+  } else {
+    writer.u8(REPLY.negative);
+    writer.varint(-value);
+  }
+}
+
+function writeReplies(writer: ByteWriter, tag: number, items: readonly Reply[]): void {
+  writer.u8(tag);
+  writer.varint(items.length);
+  for (const item of items) writeReply(writer, item);
+}
+
+function readReply(reader: ByteReader, depth: number): Reply {
+  if (depth > REPLY_DEPTH_MAX) throw malformed("a reply nests too deep");
+  const tag = reader.u8();
+  switch (tag) {
+    case REPLY.null:
+      return null;
+    case REPLY.false:
+      return false;
+    case REPLY.true:
+      return true;
+    case REPLY.natural:
+      return reader.varint();
+    case REPLY.negative:
+      return -reader.varint();
+    case REPLY.number:
+      return reader.f64();
+    case REPLY.big:
+      return readBig(reader);
+    case REPLY.string:
+      return reader.string();
+    case REPLY.status:
+      return new Status(reader.string());
+    case REPLY.ok:
+      return OK;
+    case REPLY.refusal:
+      return new Refusal(reader.string(), reader.string());
+    case REPLY.double:
+      return new DoubleReply(reader.f64());
+    case REPLY.map: {
+      const count = reader.count(2);
+      const entries: [Reply, Reply][] = [];
+      for (let i = 0; i < count; i++) {
+        entries.push([readReply(reader, depth + 1), readReply(reader, depth + 1)]);
+      }
+      return new MapReply(entries);
+    }
+    case REPLY.set:
+      return new SetReply(readReplies(reader, depth));
+    case REPLY.verbatim:
+      return new VerbatimReply(reader.string());
+    case REPLY.push:
+      return new PushReply(readReplies(reader, depth));
+    case REPLY.nullArray:
+      return NULL_ARRAY;
+    case REPLY.list:
+      return readReplies(reader, depth);
+    default:
+      throw malformed(`no reply ${tag}`);
+  }
+}
+
+function readReplies(reader: ByteReader, depth: number): Reply[] {
+  const count = reader.count(1);
+  const items: Reply[] = [];
+  for (let i = 0; i < count; i++) items.push(readReply(reader, depth + 1));
+  return items;
+}
+
+function readBig(reader: ByteReader): bigint {
+  const text = reader.string();
+  // Long digits would cost quadratic time; integer replies have 64 bits.
+  if (!/^-?\d{1,40}$/.test(text)) throw malformed("not an integer");
+  return BigInt(text);
+}
+
+function readFlag(reader: ByteReader): boolean {
+  const byte = reader.u8();
+  if (byte > 1) throw malformed("not a flag");
+  return byte === 1;
+}
+
+function readConfiguration(reader: ByteReader): Configuration {
+  const json = reader.utf8();
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw malformed("a configuration is not JSON", error);
+  }
+  try {
+    return parseConfiguration(value);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    throw malformed(error.message, error);
+  }
+}

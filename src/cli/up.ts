@@ -1,0 +1,456 @@
+/** `hothot up`: a cluster of several node processes and a witness on this machine. */
+
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { totalmem } from "node:os";
+import { join, resolve } from "node:path";
+import type { Command } from "commander";
+import { Option } from "commander";
+import { initialConfiguration } from "../register/placement.ts";
+import type { Configuration, Settings } from "../replica/configuration.ts";
+import { CliError } from "./cli-error.ts";
+import {
+  type ClusterPlan,
+  type ClusterState,
+  clusterExists,
+  liveProcesses,
+  readClusterState,
+  recordSupervisor,
+  removeClusterPlan,
+  writeClusterPlan,
+} from "./cluster-state.ts";
+import { DEFAULT_DIR, parseCount, parsePort } from "./options.ts";
+import { formatTable, printLine, printNote } from "./output.ts";
+import { portTrouble } from "./ports.ts";
+import { type Report, startCluster, stopCluster, watchCluster } from "./supervisor.ts";
+
+/** What `hothot up` was asked for; every value checked by itself, not yet together. */
+interface UpOptions {
+  readonly nodes: number;
+  readonly host: string;
+  readonly port: number;
+  readonly httpPort: number;
+  readonly peerPort?: number;
+  readonly witnessPort?: number;
+  readonly shards: number;
+  readonly replicas?: number;
+  readonly replication: "sync" | "async";
+  readonly minInSync: number;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly dir: string;
+  readonly logLevel: string;
+  readonly detach?: true;
+  readonly enableFaults?: true;
+  readonly enableDebug?: true;
+}
+
+const NODES_MAX = 16;
+/** Peer ports lie this far above the RESP ports, as those of Redis Cluster's bus do. */
+const PEER_PORT_OFFSET = 10_000;
+const PORT_MAX = 65_535;
+/** Part of the machine's memory that all nodes' heaps together may take. */
+const HEAP_SHARE = 0.7;
+const HEAP_MIB_MIN = 256;
+/** Part of the time between two clocks' readings by which they may differ (ρ). */
+const DRIFT_BOUND = 0.05;
+const REGISTER_FILE = "register.json";
+const CONFIGURATION_FILE = "configuration.json";
+const SUPERVISOR_LOG = "supervisor.log";
+
+/**
+ * Adds the command `up`.
+ * @param script path of this program, by which it starts its nodes.
+ */
+export function addUpCommand(program: Command, script: string): void {
+  program
+    .command("up")
+    .description("start a cluster on this machine and keep it running until Ctrl-C")
+    .option("--nodes <count>", `number of nodes, at most ${NODES_MAX}`, parseCount(1, NODES_MAX), 3)
+    .option("--host <address>", "loopback address to listen on", "127.0.0.1")
+    .option("--port <port>", "RESP port of the first node; the others follow", parsePort, 7001)
+    .option("--http-port <port>", "HTTP port of the first node; the others follow", parsePort, 8001)
+    .option(
+      "--peer-port <port>",
+      "port of the first node for its peers (default: RESP port + 10000)",
+      parsePort,
+    )
+    .option(
+      "--witness-port <port>",
+      "port of the witness (default: first peer port - 1)",
+      parsePort,
+    )
+    .option("--shards <count>", "number of shards", parseCount(1, 1024), 16)
+    .option(
+      "--replicas <count>",
+      "copies of each shard (default: 3, or one per node)",
+      parseCount(1, NODES_MAX),
+    )
+    .addOption(
+      new Option(
+        "--replication <mode>",
+        "what an answer to a write waits for: all in-sync copies, or the primary alone",
+      )
+        .choices(["sync", "async"])
+        .default("sync"),
+    )
+    .option(
+      "--min-in-sync <count>",
+      "copies in sync below which writes are refused",
+      parseCount(1, NODES_MAX),
+      1,
+    )
+    .option("--heartbeat-ms <ms>", "time between heartbeats", parseCount(5, 10_000), 50)
+    .option(
+      "--lease-ms <ms>",
+      "how long a heartbeat's echo lets a node serve",
+      parseCount(50, 60_000),
+      300,
+    )
+    .option("--dir <path>", "state directory", DEFAULT_DIR)
+    .addOption(
+      new Option("--log-level <level>", "of the nodes' logs")
+        .choices(["trace", "debug", "info", "warn", "error"])
+        .default("info"),
+    )
+    .option("--detach", "return when the cluster is ready and leave it running")
+    .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
+    .option("--enable-debug", "for tests: allow DEBUG SLEEP")
+    .action(async (options: UpOptions) => {
+      if (process.env[SUPERVISOR_MARK] !== undefined)
+        process.exitCode = await upAsSupervisor(options, script);
+      else if (options.detach === true) process.exitCode = await upDetached(options, script);
+      else process.exitCode = await up(options, script, terminalSink());
+    });
+}
+
+/** Where `up` tells how it goes: a terminal, or the process that waits for a detached supervisor. */
+interface Sink {
+  readonly progress: Report;
+  readonly ready: (lines: readonly string[]) => void;
+}
+
+/**
+ * Runs a cluster until it is told to stop.
+ * @returns the exit status.
+ * @throws CliError if it cannot be started; then nothing of it is left running.
+ */
+async function up(options: UpOptions, script: string, sink: Sink): Promise<number> {
+  const design = designCluster(options, script);
+  removeRemains(options.dir, sink.progress);
+  await checkPorts(options.host, design);
+  const stopping = new AbortController();
+  const urgent = new AbortController();
+  const onSignal = (): void => {
+    if (stopping.signal.aborted) urgent.abort();
+    else sink.progress("Stopping; once more to kill at once.");
+    stopping.abort();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  process.on("SIGHUP", onSignal);
+  const state = prepareState(options.dir, design);
+  try {
+    const count = state.nodes.length;
+    sink.progress(
+      `Starting ${count} ${count === 1 ? "node" : "nodes"} and a witness; logs are in ${state.dir}`,
+    );
+    await startCluster(state, sink.progress, stopping.signal);
+    sink.ready(welcome(state));
+    await watchCluster(state, sink.progress, stopping.signal);
+    return 0;
+  } finally {
+    await stopCluster(state, sink.progress, urgent.signal);
+    if (liveProcesses(state).every((id) => id === "supervisor")) removeClusterPlan(state);
+    sink.progress("Stopped.");
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+    process.off("SIGHUP", onSignal);
+  }
+}
+
+/** What a detached supervisor tells the process that started it. */
+type SupervisorNews =
+  | { readonly kind: "progress"; readonly line: string }
+  | { readonly kind: "ready"; readonly lines: readonly string[] }
+  | { readonly kind: "failed"; readonly message: string; readonly exitCode: number };
+
+/** The environment variable that tells a process that it is the detached supervisor. */
+const SUPERVISOR_MARK = "HOTHOT_SUPERVISOR";
+
+/**
+ * Runs this very command again in the background, and returns when its cluster is ready.
+ * @throws CliError if it cannot be started; then nothing of it is left running.
+ */
+async function upDetached(options: UpOptions, script: string): Promise<number> {
+  const dir = resolve(options.dir);
+  mkdirSync(dir, { recursive: true });
+  const log = openSync(join(dir, SUPERVISOR_LOG), "a");
+  const args = process.argv.slice(2).filter((arg) => arg !== "--detach");
+  const child = spawn(process.execPath, [script, ...args], {
+    detached: true,
+    stdio: ["ignore", log, log, "ipc"],
+    env: { ...process.env, [SUPERVISOR_MARK]: "1" },
+  });
+  closeSync(log);
+  const interrupt = (): void => {
+    child.kill("SIGTERM");
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  try {
+    return await new Promise<number>((resolveCode, reject) => {
+      child.on("message", (news: SupervisorNews) => {
+        switch (news.kind) {
+          case "progress":
+            printNote(news.line);
+            break;
+          case "ready":
+            for (const line of news.lines) printLine(line);
+            printLine("It runs in the background; stop it with: hothot down");
+            child.disconnect();
+            child.unref();
+            resolveCode(0);
+            break;
+          case "failed":
+            reject(new CliError(news.message, { exitCode: news.exitCode }));
+            break;
+        }
+      });
+      child.once("error", (error) => {
+        reject(new CliError(`Cannot start the supervisor: ${error.message}`, { cause: error }));
+      });
+      child.once("exit", () => {
+        const logFile = join(dir, SUPERVISOR_LOG);
+        reject(new CliError(`The supervisor ended before the cluster was ready; see ${logFile}`));
+      });
+    });
+  } finally {
+    process.off("SIGINT", interrupt);
+    process.off("SIGTERM", interrupt);
+  }
+}
+
+/** Runs `up` as the background process, telling its parent while that listens. */
+async function upAsSupervisor(options: UpOptions, script: string): Promise<number> {
+  const tell = (news: SupervisorNews): void => {
+    if (process.connected) process.send?.(news, undefined, undefined, () => undefined);
+  };
+  const sink: Sink = {
+    progress: (line) => {
+      printNote(line);
+      tell({ kind: "progress", line });
+    },
+    ready: (lines) => tell({ kind: "ready", lines }),
+  };
+  try {
+    return await up(options, script, sink);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    tell({ kind: "failed", message: error.message, exitCode: error.exitCode });
+    return error.exitCode;
+  } finally {
+    if (process.connected) process.disconnect();
+  }
+}
+
+function terminalSink(): Sink {
+  return {
+    progress: printNote,
+    ready: (lines) => {
+      for (const line of lines) printLine(line);
+      printLine("Stop it with Ctrl-C.");
+    },
+  };
+}
+
+/** Everything about a cluster that can be known before anything of it is started. */
+interface ClusterDesign {
+  readonly plan: ClusterPlan;
+  readonly configuration: Configuration;
+  readonly witnessPort: number;
+}
+
+/** @throws CliError if the options do not go together. */
+function designCluster(options: UpOptions, script: string): ClusterDesign {
+  const replicas = options.replicas ?? Math.min(3, options.nodes);
+  if (replicas > options.nodes) {
+    throw new CliError(`--replicas ${replicas} needs as many nodes; there are ${options.nodes}.`);
+  }
+  if (options.minInSync > replicas) {
+    throw new CliError(
+      `--min-in-sync ${options.minInSync} can never be met with ${replicas} copies of a shard.`,
+    );
+  }
+  if (options.leaseMs < 2 * options.heartbeatMs) {
+    throw new CliError(
+      "--lease-ms has to be at least twice --heartbeat-ms, or no lease would hold.",
+    );
+  }
+  const peerPort = options.peerPort ?? distantPort(options.port, options.nodes);
+  const witnessPort = options.witnessPort ?? peerPort - 1;
+  checkPortRanges(options, peerPort, witnessPort);
+  const clusterId = randomBytes(8).toString("hex");
+  const settings: Settings = {
+    replication: options.replication,
+    minInSync: options.minInSync,
+    replicas,
+    shardCount: options.shards,
+    heartbeatMs: options.heartbeatMs,
+    leaseMs: options.leaseMs,
+    driftBound: DRIFT_BOUND,
+  };
+  const ports = Array.from({ length: options.nodes }, (_, index) => ({
+    id: `n${index + 1}`,
+    host: options.host,
+    respPort: options.port + index,
+    httpPort: options.httpPort + index,
+    peerPort: peerPort + index,
+  }));
+  const configuration = initialConfiguration({ clusterId, settings, nodes: ports });
+  const dir = resolve(options.dir);
+  const witnessUrl = `http://${options.host}:${witnessPort}`;
+  const plan: ClusterPlan = {
+    format: 1,
+    clusterId,
+    witness: {
+      id: "witness",
+      url: witnessUrl,
+      args: [
+        script,
+        "witness",
+        ...["--host", options.host],
+        ...["--port", String(witnessPort)],
+        ...["--file", join(dir, REGISTER_FILE)],
+        ...["--initial", join(dir, CONFIGURATION_FILE)],
+        ...["--log-level", options.logLevel],
+      ],
+    },
+    nodes: ports.map((node) => ({
+      ...node,
+      args: [
+        `--max-old-space-size=${heapMib(options.nodes)}`,
+        script,
+        "node",
+        ...["--id", node.id],
+        ...["--register", witnessUrl],
+        ...["--log-level", options.logLevel],
+        ...(options.enableFaults === true ? ["--enable-faults"] : []),
+        ...(options.enableDebug === true ? ["--enable-debug"] : []),
+      ],
+    })),
+  };
+  return { plan, configuration, witnessPort };
+}
+
+function distantPort(port: number, count: number): number {
+  const above = port + PEER_PORT_OFFSET;
+  return above + count <= PORT_MAX ? above : port - PEER_PORT_OFFSET;
+}
+
+function checkPortRanges(options: UpOptions, peerPort: number, witnessPort: number): void {
+  const owners = new Map<number, string>();
+  const claim = (first: number, count: number, option: string): void => {
+    for (let port = first; port < first + count; port += 1) {
+      if (port < 1 || port > PORT_MAX) {
+        throw new CliError(
+          `${option} ${first} with ${count} nodes needs port ${port}, which does not exist.`,
+        );
+      }
+      const owner = owners.get(port);
+      if (owner !== undefined) {
+        throw new CliError(
+          `Port ${port} is wanted by both ${owner} and ${option}; set one of them otherwise.`,
+        );
+      }
+      owners.set(port, option);
+    }
+  };
+  claim(options.port, options.nodes, "--port");
+  claim(options.httpPort, options.nodes, "--http-port");
+  claim(peerPort, options.nodes, "--peer-port");
+  claim(witnessPort, 1, "--witness-port");
+}
+
+/** @throws CliError that names every port that cannot be opened. */
+async function checkPorts(host: string, design: ClusterDesign): Promise<void> {
+  const wanted = [
+    ...design.plan.nodes.flatMap((node) => [
+      { port: node.respPort, what: `RESP of ${node.id}` },
+      { port: node.httpPort, what: `HTTP of ${node.id}` },
+      { port: node.peerPort, what: `peers of ${node.id}` },
+    ]),
+    { port: design.witnessPort, what: "witness" },
+  ];
+  const troubles: string[] = [];
+  for (const { port, what } of wanted) {
+    const trouble = await portTrouble(host, port);
+    if (trouble !== undefined) troubles.push(`  ${host}:${port} (${what}) ${trouble}`);
+  }
+  if (troubles.length === 0) return;
+  throw new CliError(
+    `Not all ports are free:\n${troubles.join("\n")}\n` +
+      "Stop what uses them (a cluster: hothot down), or choose others with --port, --http-port, --peer-port, --witness-port.",
+  );
+}
+
+/**
+ * Makes sure that no other cluster runs in the state directory. What a crash or a reboot left there is forgotten.
+ * @throws CliError if anything of a cluster still runs.
+ */
+function removeRemains(dir: string, report: Report): void {
+  if (!clusterExists(dir)) return;
+  const state = readClusterState(dir);
+  const alive = liveProcesses(state);
+  if (alive.length > 0) {
+    throw new CliError(
+      `A cluster runs in ${state.dir} (${alive.join(", ")}). Stop it first: hothot down --dir ${dir}`,
+    );
+  }
+  report(`Forgetting a cluster that ended without being stopped (${state.dir})`);
+  removeClusterPlan(state);
+}
+
+/** Writes what the processes start from. Whatever a former cluster's register held must not come back. */
+function prepareState(dir: string, design: ClusterDesign): ClusterState {
+  mkdirSync(dir, { recursive: true });
+  rmSync(join(dir, REGISTER_FILE), { force: true, recursive: true });
+  for (const id of [...design.plan.nodes.map((node) => node.id), design.plan.witness.id]) {
+    rmSync(join(dir, `${id}.log`), { force: true });
+  }
+  writeFileSync(
+    join(dir, CONFIGURATION_FILE),
+    `${JSON.stringify(design.configuration, undefined, 2)}\n`,
+  );
+  const state = writeClusterPlan(dir, design.plan);
+  recordSupervisor(state);
+  return state;
+}
+
+/** Heap limit of one node, MiB: an even share of the memory that this process may use. */
+function heapMib(nodeCount: number): number {
+  const constrained = process.constrainedMemory();
+  const total = totalmem();
+  const bytes = constrained > 0 && constrained < total ? constrained : total;
+  return Math.max(HEAP_MIB_MIN, Math.floor((bytes * HEAP_SHARE) / nodeCount / 2 ** 20));
+}
+
+function welcome(state: ClusterState): string[] {
+  const rows = state.nodes.map((node) => [
+    node.id,
+    `${node.host}:${node.respPort}`,
+    `http://${node.host}:${node.httpPort}`,
+    `${node.host}:${node.peerPort}`,
+  ]);
+  const first = state.nodes[0];
+  const last = state.nodes.at(-1);
+  return [
+    "",
+    ...formatTable(["node", "RESP", "HTTP", "peers"], rows),
+    `witness at ${state.witness.url}`,
+    "",
+    `Try: redis-cli -p ${first?.respPort} set a 1; redis-cli -p ${last?.respPort} get a`,
+    "",
+  ];
+}

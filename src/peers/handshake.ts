@@ -6,7 +6,7 @@
  */
 
 import type { Incarnation, NodeId } from "../replica/configuration.ts";
-import { type PeerErrorCode, PeerProtocolError } from "./errors.ts";
+import { malformed, type PeerErrorCode, PeerProtocolError } from "./errors.ts";
 
 /** `heartbeat` carries heartbeats alone, so that bulk data never delays them; `data` all the rest, in order. */
 export type Channel = "data" | "heartbeat";

@@ -1,0 +1,397 @@
+import assert from "node:assert/strict";
+import * as net from "node:net";
+import { afterEach, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Heartbeat, Message } from "../replica/messages.ts";
+import { encodeHello } from "./handshake.ts";
+import { type LinkLimits, Links, type LinksOptions } from "./links.ts";
+
+/** One side of a test: links, and all that its handler and log were told. */
+interface Side {
+  readonly links: Links;
+  readonly events: string[];
+  readonly received: Message[];
+  readonly refusals: string[];
+  port: number;
+}
+
+const sides: Side[] = [];
+
+afterEach(async () => {
+  await Promise.all(sides.splice(0).map((side) => side.links.close()));
+});
+
+function createSide(
+  nodeId: string,
+  options: Partial<LinksOptions> & { readonly limits?: Partial<LinkLimits> } = {},
+): Side {
+  const events: string[] = [];
+  const received: Message[] = [];
+  const refusals: string[] = [];
+  const links = new Links({
+    nodeId,
+    clusterId: "c1",
+    incarnation: 7,
+    host: "127.0.0.1",
+    port: 0,
+    peers: [],
+    handler: {
+      connected: (peer, incarnation) => events.push(`+${peer}@${incarnation}`),
+      disconnected: (peer) => events.push(`-${peer}`),
+      received: (_from, message) => received.push(message),
+    },
+    log: (_level, text, fields) => {
+      if (text.includes("refused") || text.includes("malformed")) {
+        refusals.push(String(fields["code"]));
+      }
+    },
+    ...options,
+  });
+  const side: Side = { links, events, received, refusals, port: 0 };
+  sides.push(side);
+  return side;
+}
+
+/** Lets both listen and gives each the other's address. */
+async function join(a: Side, aId: string, b: Side, bId: string): Promise<void> {
+  a.port = await a.links.listen();
+  b.port = await b.links.listen();
+  b.links.setPeers([{ id: aId, host: "127.0.0.1", port: a.port }]);
+  a.links.setPeers([{ id: bId, host: "127.0.0.1", port: b.port }]);
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!condition()) {
+    assert.ok(performance.now() < end, `waited in vain: ${what}`);
+    await sleep(5);
+  }
+}
+
+function isUp(side: Side): boolean {
+  return side.links.status().every((status) => status.data && status.heartbeat);
+}
+
+async function pair(limits: Partial<LinkLimits> = {}): Promise<[Side, Side]> {
+  const a = createSide("n1", { limits, incarnation: 11 });
+  const b = createSide("n2", { limits, incarnation: 22 });
+  await join(a, "n1", b, "n2");
+  await until("both are up", () => isUp(a) && isUp(b));
+  return [a, b];
+}
+
+const ack = (seq: number): Message => ({ kind: "ack", shard: 0, epoch: 1, seq });
+const big = (counter: number, bytes: number): Message => ({
+  kind: "answer",
+  shard: 0,
+  epoch: 1,
+  counter,
+  reply: "x".repeat(bytes),
+});
+const beat: Heartbeat = {
+  kind: "heartbeat",
+  fromIncarnation: 1,
+  toIncarnation: 2,
+  sentAtMs: 1,
+  echoMs: -1,
+  wallMs: 3,
+  version: 4,
+  shards: [],
+};
+const seqs = (side: Side): number[] =>
+  side.received.flatMap((message) => (message.kind === "ack" ? [message.seq] : []));
+
+describe("peer links", () => {
+  it("connect, tell the incarnation, and carry messages in order both ways", async () => {
+    const [a, b] = await pair();
+    assert.deepEqual(a.events, ["+n2@22"]);
+    assert.deepEqual(b.events, ["+n1@11"]);
+    for (let i = 1; i <= 1000; i++) {
+      a.links.send("n2", ack(i));
+      if (i % 7 === 0) a.links.flush();
+    }
+    b.links.send("n1", beat);
+    b.links.send("n1", ack(5));
+    a.links.flush();
+    b.links.flush();
+    await until("all came", () => b.received.length === 1000 && a.received.length === 2);
+    assert.deepEqual(
+      seqs(b),
+      Array.from({ length: 1000 }, (_, i) => i + 1),
+    );
+    assert.deepEqual(
+      new Set(a.received.map((message) => message.kind)),
+      new Set(["heartbeat", "ack"]),
+    );
+  });
+
+  it("carry values larger than any socket buffer, many in one batch", async () => {
+    const [a, b] = await pair();
+    for (let i = 1; i <= 3; i++) a.links.send("n2", big(i, 5_000_000));
+    a.links.send("n2", ack(9));
+    a.links.flush();
+    // The buffer must not be used again while the socket still has it.
+    a.links.send("n2", ack(10));
+    a.links.flush();
+    await until("all came", () => b.received.length === 5);
+    assert.deepEqual(seqs(b), [9, 10]);
+    for (const message of b.received) {
+      if (message.kind === "answer") assert.equal(message.reply, "x".repeat(5_000_000));
+    }
+  });
+
+  it("tell disconnected and connected, in order, when a connection is replaced", async () => {
+    const [a, b] = await pair();
+    await a.links.close();
+    await until("the end is seen", () => b.events.length === 2);
+    const again = createSide("n1", {
+      incarnation: 33,
+      peers: [{ id: "n2", host: "127.0.0.1", port: b.port }],
+    });
+    await again.links.listen();
+    await until("the new one is up", () => b.events.length === 3);
+    assert.deepEqual(b.events, ["+n1@11", "-n1", "+n1@33"]);
+    // A second process of the same name replaces the first one's connection.
+    const third = createSide("n1", {
+      incarnation: 44,
+      peers: [{ id: "n2", host: "127.0.0.1", port: b.port }],
+    });
+    await third.links.listen();
+    await until("the third is up", () => b.events.includes("+n1@44"));
+    const at = b.events.indexOf("+n1@44");
+    assert.equal(b.events[at - 1], "-n1");
+    await again.links.close();
+  });
+
+  it("refuse another cluster's node, and log it on both sides", async () => {
+    const a = createSide("n1", { clusterId: "other" });
+    const b = createSide("n2");
+    await join(a, "n1", b, "n2");
+    await until("both know", () => a.refusals.length > 0 && b.refusals.length > 0);
+    assert.equal(a.refusals[0], "wrong-cluster");
+    assert.equal(b.refusals[0], "wrong-cluster");
+    assert.deepEqual([...a.events, ...b.events], []);
+    // Dialled again and again, logged once a channel.
+    await sleep(300);
+    assert.ok(a.refusals.length <= 2 && b.refusals.length <= 2);
+  });
+
+  it("refuse another wire version", async () => {
+    const a = createSide("n1", { wire: { min: 8, max: 9 } });
+    const b = createSide("n2");
+    await join(a, "n1", b, "n2");
+    await until("both know", () => a.refusals.length > 0 && b.refusals.length > 0);
+    assert.equal(a.refusals[0], "version");
+    assert.equal(b.refusals[0], "version");
+    assert.deepEqual([...a.events, ...b.events], []);
+  });
+
+  it("refuse a connection meant for another node", async () => {
+    const a = createSide("n1");
+    const b = createSide("n2");
+    a.port = await a.links.listen();
+    b.port = await b.links.listen();
+    b.links.setPeers([{ id: "n1", host: "127.0.0.1", port: a.port }]);
+    // n3's address is wrong: n2 listens there.
+    a.links.setPeers([{ id: "n3", host: "127.0.0.1", port: b.port }]);
+    await until("both know", () => a.refusals.length > 0 && b.refusals.length > 0);
+    assert.equal(a.refusals[0], "wrong-node");
+    assert.equal(b.refusals[0], "wrong-node");
+  });
+
+  it("refuse a connection to oneself", async () => {
+    const a = createSide("n1");
+    a.port = await a.links.listen();
+    a.links.setPeers([{ id: "n2", host: "127.0.0.1", port: a.port }]);
+    await until("it knows", () => a.refusals.length > 0);
+    assert.equal(a.refusals[0], "self");
+    assert.deepEqual(a.events, []);
+  });
+
+  it("close a connection that says nonsense, and serve on", async () => {
+    const [a, b] = await pair();
+    const hello = {
+      clusterId: "c1",
+      nodeId: "n1",
+      expects: "n2",
+      incarnation: 99,
+      channel: "data",
+      wireMin: 1,
+      wireMax: 1,
+    } as const;
+    const nonsense: Buffer[] = [
+      Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+      Buffer.from("HOTHOT\xff\xff", "latin1"),
+      Buffer.concat([Buffer.from("HOTHOT\x02\x00", "latin1"), Buffer.from("{}")]),
+      Buffer.concat([encodeHello(hello), Buffer.from([2, 0, 0, 0, 200, 1])]),
+      // A heartbeat has no business on the data link.
+      Buffer.concat([encodeHello(hello), Buffer.from([1, 0, 0, 0, 1])]),
+      Buffer.concat([encodeHello({ ...hello, nodeId: "n9" })]),
+    ];
+    for (const bytes of nonsense) {
+      const socket = net.connect(b.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.write(bytes);
+      socket.resume();
+      await new Promise((resolve) => socket.once("close", resolve));
+    }
+    assert.ok(b.refusals.length >= nonsense.length, b.refusals.join());
+    // The liar's connection took the place of the real one, which is dialled anew.
+    await until("both are up again", () => isUp(a) && isUp(b));
+    const before = b.received.length;
+    a.links.send("n2", ack(1));
+    a.links.flush();
+    await until("it is carried", () => b.received.length === before + 1);
+  });
+
+  it("drop a connection that never greets", async () => {
+    const b = createSide("n2", { limits: { handshakeMsMax: 50 } });
+    b.port = await b.links.listen();
+    const socket = net.connect(b.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write("HOT");
+    socket.resume();
+    await new Promise((resolve) => socket.once("close", resolve));
+  });
+
+  it("reset a link that takes no more, instead of queueing without end", async () => {
+    const a = createSide("n1", { limits: { queuedBytesMax: 1_000_000 } });
+    // Greets, then reads nothing.
+    const stuck: net.Socket[] = [];
+    const server = net.createServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => {
+        stuck.push(socket);
+        socket.pause();
+        const isHeartbeat = stuck.length > 1;
+        socket.write(
+          encodeHello({
+            clusterId: "c1",
+            nodeId: "n2",
+            expects: "n1",
+            incarnation: 5,
+            channel: isHeartbeat ? "heartbeat" : "data",
+            wireMin: 1,
+            wireMax: 1,
+          }),
+        );
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      await a.links.listen();
+      const { port } = server.address() as net.AddressInfo;
+      a.links.setPeers([{ id: "n2", host: "127.0.0.1", port }]);
+      await until("it is up", () => a.events.length === 1);
+      let sent = 0;
+      await until("it is reset", () => {
+        a.links.send("n2", big(++sent, 400_000));
+        a.links.flush();
+        return a.events.includes("-n2");
+      });
+      assert.equal(a.links.status()[0]?.queuedBytes, 0);
+    } finally {
+      for (const socket of stuck) socket.destroy();
+      server.close();
+    }
+  });
+
+  it("reset the connections of a peer that is silent", async () => {
+    const [a, b] = await pair({ silentMsMax: 200 });
+    await until("both were reset", () => a.events.includes("-n2") && b.events.includes("-n1"));
+    await until("both are up again", () => isUp(a) && isUp(b));
+    assert.deepEqual(a.events.slice(0, 3), ["+n2@22", "-n2", "+n2@22"]);
+  });
+
+  it("drop everything of a blocked peer silently, and begin anew when the block is lifted", async () => {
+    const [a, b] = await pair();
+    a.links.send("n2", ack(1));
+    a.links.flush();
+    await until("the first came", () => b.received.length === 1);
+    a.links.blockPeers(new Set(["n2"]), "both");
+    a.links.send("n2", ack(2));
+    a.links.flush();
+    b.links.send("n1", ack(3));
+    b.links.flush();
+    await sleep(100);
+    assert.deepEqual([seqs(a), seqs(b)], [[], [1]]);
+    assert.deepEqual([a.events, b.events], [["+n2@22"], ["+n1@11"]], "a block looks like silence");
+    a.links.blockPeers(new Set(), "both");
+    await until("both are up again", () => a.events.length === 3 && b.events.length === 3);
+    assert.deepEqual(a.events, ["+n2@22", "-n2", "+n2@22"]);
+    assert.deepEqual(b.events, ["+n1@11", "-n1", "+n1@11"]);
+    a.links.send("n2", ack(4));
+    a.links.flush();
+    b.links.send("n1", ack(5));
+    b.links.flush();
+    await until("new messages came", () => a.received.length === 1 && b.received.length === 2);
+    assert.deepEqual([seqs(a), seqs(b)], [[5], [1, 4]]);
+  });
+
+  for (const direction of ["in", "out"] as const) {
+    it(`block one way only: ${direction}`, async () => {
+      const [a, b] = await pair();
+      a.links.blockPeers(new Set(["n2"]), direction);
+      a.links.send("n2", ack(1));
+      a.links.flush();
+      b.links.send("n1", ack(2));
+      b.links.flush();
+      const open = direction === "in" ? b : a;
+      const cut = direction === "in" ? a : b;
+      await until("the open way works", () => open.received.length === 1);
+      await sleep(50);
+      assert.equal(cut.received.length, 0);
+      a.links.blockPeers(new Set(), "both");
+      await until("both are up again", () => a.events.length === 3 && b.events.length === 3);
+      assert.equal(cut.received.length, 0, "what was dropped does not come later");
+    });
+  }
+
+  it("let no blocked peer connect", async () => {
+    const a = createSide("n1");
+    const b = createSide("n2");
+    a.port = await a.links.listen();
+    b.port = await b.links.listen();
+    b.links.setPeers([{ id: "n1", host: "127.0.0.1", port: a.port }]);
+    b.links.blockPeers(new Set(["n1"]), "both");
+    a.links.setPeers([{ id: "n2", host: "127.0.0.1", port: b.port }]);
+    await sleep(200);
+    assert.deepEqual([...a.events, ...b.events], []);
+    b.links.blockPeers(new Set(), "both");
+    await until("both are up", () => isUp(a) && isUp(b));
+  });
+
+  it("say when the port is taken", async () => {
+    const a = createSide("n1");
+    const port = await a.links.listen();
+    const b = createSide("n2", { port });
+    await assert.rejects(b.links.listen(), { code: "EADDRINUSE" });
+  });
+
+  it("drop heartbeats instead of queueing them", async () => {
+    const [a, b] = await pair();
+    const wide: Heartbeat = {
+      ...beat,
+      shards: Array.from({ length: 16_000 }, (_, shard) => ({
+        shard,
+        epoch: 1000 + shard,
+        echoes: true,
+        ackSeq: 2 ** 50,
+        commitSeq: 2 ** 49,
+        startedEpoch: 1,
+        ready: false,
+      })),
+    };
+    // All in one turn: nothing can be read meanwhile, so at some point the kernel takes no more.
+    for (let i = 0; i < 300; i++) {
+      a.links.send("n2", wide);
+      a.links.flush();
+    }
+    a.links.send("n2", ack(1));
+    a.links.flush();
+    await until("the ack came", () => seqs(b).length === 1);
+    await until("heartbeats came", () => b.received.length > 5);
+    await sleep(100);
+    assert.ok(b.received.length < 300, `${b.received.length} of 300`);
+  });
+});

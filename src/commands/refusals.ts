@@ -15,6 +15,9 @@ export const OFFSET_OUT_OF_RANGE = err("offset is out of range");
 export const VALUE_TOO_LONG = err("string exceeds maximum allowed size (proto-max-bulk-len)");
 export const SAME_OBJECT = err("source and destination objects are the same");
 export const DB_OUT_OF_RANGE = err("DB index is out of range");
+export const DB_OUT_OF_32_BITS = err(
+  "value is out of range, value must between -2147483648 and 2147483647",
+);
 export const INVALID_CURSOR = err("invalid cursor");
 export const LCS_LENGTH_AND_INDEXES = err(
   "If you want both the length and indexes, please just use IDX.",

@@ -1,11 +1,18 @@
 /** All commands on data, and how to find one. */
 
+import { expiryCommands } from "./expiry.ts";
 import { keyCommands } from "./keys.ts";
+import { scanCommands } from "./scans.ts";
 import type { CommandSpec, DataCommand } from "./spec.ts";
 import { stringCommands } from "./strings.ts";
 
 /** Every command that runs on a shard. Those that concern a connection or the server are the server's. */
-export const dataCommands: readonly DataCommand[] = [...stringCommands, ...keyCommands];
+export const dataCommands: readonly DataCommand[] = [
+  ...stringCommands,
+  ...keyCommands,
+  ...expiryCommands,
+  ...scanCommands,
+];
 
 /** By lower- and upper-case name, since clients send one or the other. */
 const byName = new Map<string, DataCommand>();

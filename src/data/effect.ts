@@ -2,11 +2,21 @@
 
 /** An effect names one key and reads no other. Times are absolute, ms since 1970; 0 means that the key has no end. */
 export type Effect =
-  | { readonly kind: "set"; readonly key: string; readonly value: string; readonly expireAtMs: number }
+  | {
+      readonly kind: "set";
+      readonly key: string;
+      readonly value: string;
+      readonly expireAtMs: number;
+    }
   | { readonly kind: "delete"; readonly key: string }
   | { readonly kind: "expire"; readonly key: string; readonly expireAtMs: number }
   | { readonly kind: "append"; readonly key: string; readonly bytes: string }
-  | { readonly kind: "overwrite"; readonly key: string; readonly offset: number; readonly bytes: string }
+  | {
+      readonly kind: "overwrite";
+      readonly key: string;
+      readonly offset: number;
+      readonly bytes: string;
+    }
   | { readonly kind: "flush" };
 
 /** One key of a copied slot with all that belongs to it. */

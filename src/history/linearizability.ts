@@ -16,7 +16,7 @@
  */
 
 import { assert } from "../kit/assert.ts";
-import type { OperationRecord } from "./history.ts";
+import { type OperationRecord, partsOf } from "./history.ts";
 import { isPure } from "./model.ts";
 import { ILLEGAL, type StateSpace } from "./state-space.ts";
 
@@ -59,9 +59,19 @@ export function findOrder(
 
 const LAST_SHOWN = 12;
 const STATES_SHOWN = 4;
-/** Bound on remembered configurations, some 100 bytes each; past it the verdict is unknown. */
-const REMEMBERED_MAX = 5_000_000;
+/** Bound on remembered configurations, some 200 bytes each; past it the verdict is unknown. */
+const REMEMBERED_MAX = 2_000_000;
 const NONE = -1;
+
+/**
+ * The order in which operations are tried: those that change nothing; those whose answers tell what the state was, so
+ * that it is hardly ever wrong to order one that fits; those that fit anywhere; those of unknown outcome.
+ */
+type Phase = number;
+const PURE = 0;
+const TELLING = 1;
+const BLIND = 2;
+const UNKNOWN = 3;
 
 type Known = Extract<OperationRecord, { outcome: "ok" }>;
 type Unknown = Extract<OperationRecord, { outcome: "unknown" }>;
@@ -86,7 +96,7 @@ class Search {
   /** In the order of invocation. */
   readonly #known: readonly Known[];
   readonly #unknown: readonly Unknown[];
-  readonly #isPure: readonly boolean[];
+  readonly #phaseOf: readonly Phase[];
   /** The operation of the same session before it, or NONE. */
   readonly #earlier: Int32Array;
   /** The unknown operation before it that does the same, or NONE. */
@@ -135,7 +145,7 @@ class Search {
     unknown.sort((left, right) => left.invokedAt - right.invokedAt);
     this.#known = known;
     this.#unknown = unknown;
-    this.#isPure = known.map(isPure);
+    this.#phaseOf = known.map(phaseOf);
     this.#isOrdered = new Uint8Array(known.length);
     this.#earlier = earlierOfSession(known);
     this.#twin = twins(unknown);
@@ -153,7 +163,7 @@ class Search {
   run(): SearchResult {
     const total = this.#known.length;
     while (this.#orderedCount < total) {
-      const attempt = this.#descend(0, 0);
+      const attempt = this.#descend(PURE, this.#following(0));
       if (attempt === "spent") return { verdict: "unknown" };
       if (attempt === "ordered") continue;
       // Nothing fits here: take decisions back until one has an alternative.
@@ -163,8 +173,11 @@ class Search {
         if (frame.isForced) continue;
         const next =
           frame.known !== NONE
-            ? this.#descend(this.#next[this.#invocation[frame.known] ?? 0] ?? 0, 0)
-            : this.#descend(NONE, frame.unknown + 1);
+            ? this.#descend(
+                this.#phaseOf[frame.known] ?? PURE,
+                this.#following(this.#invocation[frame.known] ?? 0),
+              )
+            : this.#descend(UNKNOWN, frame.unknown + 1);
         if (next === "spent") return { verdict: "unknown" };
         if (next === "ordered") break;
       }
@@ -174,44 +187,29 @@ class Search {
 
   /**
    * Orders one more operation.
-   * @param from the event to go on from; 0 for a configuration that is new; NONE when only unknown operations are left to try.
-   * @param fromUnknown the unknown operation to go on from.
+   * @param phase which operations to try first; those of later phases follow.
+   * @param from the event to go on from within that phase; in the phase `UNKNOWN` the index of the operation.
    */
-  #descend(from: number, fromUnknown: number): "ordered" | "stuck" | "spent" {
-    if (from === 0) {
-      const forced = this.#orderPure();
-      if (forced !== "none") return forced;
-    }
-    let event = from === 0 ? this.#following(0) : from;
-    if (event !== NONE) {
+  #descend(phase: Phase, from: number): "ordered" | "stuck" | "spent" {
+    let event = from;
+    for (let now = phase; now < UNKNOWN; now++) {
       for (; this.#isAnswer[event] === 0; event = this.#following(event)) {
         const index = this.#operationOf[event] ?? 0;
-        if (!this.#isAvailable(index)) continue;
-        if (this.#isPure[index] === true) continue;
+        if (this.#phaseOf[index] !== now || !this.#isAvailable(index)) continue;
         if (--this.#budget.stepsLeft < 0) return "spent";
-        const state = this.#space.step(this.#state, this.#knownAt(index));
-        if (state === ILLEGAL || this.#isIdle(this.#knownAt(index), state, NONE)) continue;
-        if (this.#order(index, state, false)) return this.#remembersTooMuch() ? "spent" : "ordered";
+        const operation = this.#knownAt(index);
+        const state = this.#space.step(this.#state, operation);
+        if (state === ILLEGAL) continue;
+        const isForced = now === PURE;
+        if (!isForced && this.#isIdle(operation, state, NONE)) continue;
+        if (this.#order(index, state, isForced)) {
+          return this.#remembersTooMuch() ? "spent" : "ordered";
+        }
+        if (isForced) return "stuck";
       }
+      event = this.#following(0);
     }
-    return this.#orderUnknown(fromUnknown);
-  }
-
-  /** Orders an operation that changes nothing, if one fits. */
-  #orderPure(): "ordered" | "stuck" | "spent" | "none" {
-    for (
-      let event = this.#following(0);
-      this.#isAnswer[event] === 0;
-      event = this.#following(event)
-    ) {
-      const index = this.#operationOf[event] ?? 0;
-      if (this.#isPure[index] !== true || !this.#isAvailable(index)) continue;
-      if (--this.#budget.stepsLeft < 0) return "spent";
-      if (this.#space.step(this.#state, this.#knownAt(index)) === ILLEGAL) continue;
-      if (!this.#order(index, this.#state, true)) return "stuck";
-      return this.#remembersTooMuch() ? "spent" : "ordered";
-    }
-    return "none";
+    return this.#orderUnknown(phase === UNKNOWN ? from : 0);
   }
 
   #orderUnknown(from: number): "ordered" | "stuck" | "spent" {
@@ -452,6 +450,11 @@ class Search {
     // The head ends every scan, as an answer does.
     this.#isAnswer[0] = 1;
   }
+}
+
+function phaseOf(operation: OperationRecord): Phase {
+  if (isPure(operation)) return PURE;
+  return partsOf(operation.action).every((part) => part.kind === "set") ? BLIND : TELLING;
 }
 
 function earlierOfSession(known: readonly Known[]): Int32Array {

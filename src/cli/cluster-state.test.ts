@@ -23,7 +23,13 @@ import {
   writeClusterPlan,
 } from "./cluster-state.ts";
 import { type ProcessIdentity, pause, processStanding, signalProcess } from "./processes.ts";
-import { startCluster, stopCluster, watchCluster } from "./supervisor.ts";
+import {
+  type Report,
+  type StartOptions,
+  startCluster,
+  stopCluster,
+  watchCluster,
+} from "./supervisor.ts";
 
 /** A node that does nothing but say that it is ready. */
 const READY_NODE = `
@@ -36,6 +42,10 @@ const FAILING_NODE = 'console.log("cannot open the disk"); process.exit(3);';
 const STUBBORN_NODE = `process.on("SIGTERM", () => undefined); ${READY_NODE}`;
 
 const neverStopping = new AbortController().signal;
+
+function starting(stopping: AbortSignal, report: Report): StartOptions {
+  return { report, stopping, formCluster: async () => undefined };
+}
 
 async function makeCluster(t: TestContext, scripts: readonly string[]): Promise<ClusterState> {
   const dir = mkdtempSync(join(tmpdir(), "hothot-state-"));
@@ -92,7 +102,10 @@ async function until(condition: () => boolean): Promise<void> {
 test("a cluster starts, tells of its nodes, and stops whole", async (t) => {
   const state = await makeCluster(t, [READY_NODE, READY_NODE]);
   const told: string[] = [];
-  await startCluster(state, (line) => told.push(line), neverStopping);
+  await startCluster(
+    state,
+    starting(neverStopping, (line) => told.push(line)),
+  );
   assert.deepEqual(liveProcesses(state), ["n1", "n2", "witness"]);
   assert.deepEqual([...told].map((line) => line.slice(3)).sort(), [
     "is ready (1 of 2)",
@@ -105,7 +118,10 @@ test("a cluster starts, tells of its nodes, and stops whole", async (t) => {
 test("a node that ends while the cluster starts is named with the end of its log", async (t) => {
   const state = await makeCluster(t, [READY_NODE, FAILING_NODE]);
   await assert.rejects(
-    startCluster(state, () => undefined, neverStopping),
+    startCluster(
+      state,
+      starting(neverStopping, () => undefined),
+    ),
     (error) =>
       error instanceof CliError && /^n2 ended while[\s\S]*cannot open the disk/.test(error.message),
   );
@@ -116,14 +132,20 @@ test("a cluster that is asked to stop while it starts says so", async (t) => {
   const stopping = new AbortController();
   setTimeout(() => stopping.abort(), 100);
   await assert.rejects(
-    startCluster(state, () => undefined, stopping.signal),
+    startCluster(
+      state,
+      starting(stopping.signal, () => undefined),
+    ),
     /Interrupted/,
   );
 });
 
 test("kill, start, pause and resume act on the one process that is meant", async (t) => {
   const state = await makeCluster(t, [READY_NODE, READY_NODE]);
-  await startCluster(state, () => undefined, neverStopping);
+  await startCluster(
+    state,
+    starting(neverStopping, () => undefined),
+  );
   const second = processOf(state, "n2");
 
   await killNode(state, "n1");
@@ -153,7 +175,10 @@ test("a process is never mistaken for another that got its pid", async (t) => {
 
 test("a paused or stubborn process is stopped too", async (t) => {
   const state = await makeCluster(t, [READY_NODE, STUBBORN_NODE]);
-  await startCluster(state, () => undefined, neverStopping);
+  await startCluster(
+    state,
+    starting(neverStopping, () => undefined),
+  );
   pauseNode(state, "n1");
   const urgent = new AbortController();
   setTimeout(() => urgent.abort(), 1_000);
@@ -165,7 +190,10 @@ test("a paused or stubborn process is stopped too", async (t) => {
 
 test("the watch tells what happens to each process", async (t) => {
   const state = await makeCluster(t, [READY_NODE]);
-  await startCluster(state, () => undefined, neverStopping);
+  await startCluster(
+    state,
+    starting(neverStopping, () => undefined),
+  );
   const stopping = new AbortController();
   const told: string[] = [];
   const watching = watchCluster(state, (line) => told.push(line), stopping.signal);

@@ -27,17 +27,24 @@ const KILL_MS_MAX = 5_000;
 const WATCH_INTERVAL_MS = 250;
 const PROBE_MS_MAX = 2_000;
 
+/** How a cluster is started. */
+export interface StartOptions {
+  readonly report: Report;
+  /** Ends the start when it is set. */
+  readonly stopping: AbortSignal;
+  /** Gives the register the first configuration; called when the witness was started and no node was. */
+  readonly formCluster: () => Promise<void>;
+}
+
 /**
  * Starts all processes and waits until every node is ready.
- * @throws CliError if a process ends, the time is up, or `stopping` is set meanwhile. Then the caller has to stop what runs.
+ * @throws CliError if a process ends, the time is up, or it is asked to stop meanwhile. Then the caller has to stop what runs.
  */
-export async function startCluster(
-  state: ClusterState,
-  report: Report,
-  stopping: AbortSignal,
-): Promise<void> {
+export async function startCluster(state: ClusterState, options: StartOptions): Promise<void> {
+  const { report, stopping } = options;
   const deadline = performance.now() + START_MS_MAX;
   await launch(state, state.witness);
+  await options.formCluster();
   for (const node of state.nodes) await launch(state, node);
   const waiting = new Set(state.nodes);
   while (waiting.size > 0) {

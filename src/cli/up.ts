@@ -2,12 +2,13 @@
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
-import { initialConfiguration } from "../register/placement.ts";
+import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
+import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration, Settings } from "../replica/configuration.ts";
 import { CliError } from "./cli-error.ts";
 import {
@@ -15,14 +16,17 @@ import {
   type ClusterState,
   clusterExists,
   liveProcesses,
+  logPath,
   readClusterState,
   recordSupervisor,
   removeClusterPlan,
+  standingOf,
   writeClusterPlan,
 } from "./cluster-state.ts";
 import { DEFAULT_DIR, parseCount, parsePort } from "./options.ts";
 import { formatTable, printLine, printNote } from "./output.ts";
 import { portTrouble } from "./ports.ts";
+import { pause } from "./processes.ts";
 import { type Report, startCluster, stopCluster, watchCluster } from "./supervisor.ts";
 
 /** What `hothot up` was asked for; every value checked by itself, not yet together. */
@@ -53,10 +57,10 @@ const PORT_MAX = 65_535;
 /** Part of the machine's memory that all nodes' heaps together may take. */
 const HEAP_SHARE = 0.7;
 const HEAP_MIB_MIN = 256;
-/** Part of the time between two clocks' readings by which they may differ (ρ). */
-const DRIFT_BOUND = 0.05;
+/** How long the witness may take to answer once, and to come up, ms. */
+const REGISTER_MS_MAX = 1_000;
+const WITNESS_START_MS_MAX = 20_000;
 const REGISTER_FILE = "register.json";
-const CONFIGURATION_FILE = "configuration.json";
 const SUPERVISOR_LOG = "supervisor.log";
 
 /**
@@ -156,7 +160,11 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
     sink.progress(
       `Starting ${count} ${count === 1 ? "node" : "nodes"} and a witness; logs are in ${state.dir}`,
     );
-    await startCluster(state, sink.progress, stopping.signal);
+    await startCluster(state, {
+      report: sink.progress,
+      stopping: stopping.signal,
+      formCluster: () => fillRegister(state, design.configuration, stopping.signal),
+    });
     sink.ready(welcome(state));
     await watchCluster(state, sink.progress, stopping.signal);
     return 0;
@@ -299,7 +307,7 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
     shardCount: options.shards,
     heartbeatMs: options.heartbeatMs,
     leaseMs: options.leaseMs,
-    driftBound: DRIFT_BOUND,
+    driftBound: DEFAULT_SETTINGS.driftBound,
   };
   const ports = Array.from({ length: options.nodes }, (_, index) => ({
     id: `n${index + 1}`,
@@ -323,7 +331,6 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
         ...["--host", options.host],
         ...["--port", String(witnessPort)],
         ...["--file", join(dir, REGISTER_FILE)],
-        ...["--initial", join(dir, CONFIGURATION_FILE)],
         ...["--log-level", options.logLevel],
       ],
     },
@@ -342,6 +349,38 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
     })),
   };
   return { plan, configuration, witnessPort };
+}
+
+/**
+ * Writes the first configuration into the witness, as soon as that answers.
+ * @throws CliError if it does not answer in time, or holds another cluster's configuration.
+ */
+async function fillRegister(
+  state: ClusterState,
+  configuration: Configuration,
+  stopping: AbortSignal,
+): Promise<void> {
+  const register = new WitnessRegister({ url: state.witness.url, timeoutMs: REGISTER_MS_MAX });
+  const deadline = performance.now() + WITNESS_START_MS_MAX;
+  try {
+    while (!stopping.aborted && standingOf(state, state.witness.id) !== "gone") {
+      const result = await register.swap(configuration);
+      if (result.outcome === "done") return;
+      // A swap whose answer was lost meets its own document at the next attempt.
+      if (result.outcome === "conflict") {
+        if (result.current?.clusterId === configuration.clusterId) return;
+        throw new CliError(`The witness at ${state.witness.url} belongs to another cluster.`);
+      }
+      if (performance.now() > deadline) {
+        throw new CliError(`The witness does not answer; see ${logPath(state, state.witness.id)}`, {
+          cause: result.cause,
+        });
+      }
+      await pause(20);
+    }
+  } finally {
+    await register.close();
+  }
 }
 
 function distantPort(port: number, count: number): number {
@@ -419,10 +458,6 @@ function prepareState(dir: string, design: ClusterDesign): ClusterState {
   for (const id of [...design.plan.nodes.map((node) => node.id), design.plan.witness.id]) {
     rmSync(join(dir, `${id}.log`), { force: true });
   }
-  writeFileSync(
-    join(dir, CONFIGURATION_FILE),
-    `${JSON.stringify(design.configuration, undefined, 2)}\n`,
-  );
   const state = writeClusterPlan(dir, design.plan);
   recordSupervisor(state);
   return state;

@@ -182,7 +182,11 @@ export interface StampRecord {
   readonly node: NodeId;
   readonly incarnation: Incarnation;
   readonly doneBelow: number;
-  readonly ordered: readonly { readonly counter: number; readonly seq: number; readonly reply: Reply }[];
+  readonly ordered: readonly {
+    readonly counter: number;
+    readonly seq: number;
+    readonly reply: Reply;
+  }[];
 }
 
 /** Whole slots of a copy, in ascending order among the entries of the stream. */

@@ -3,8 +3,8 @@
  * clock and draws no random number.
  */
 
-import type { Reply } from "../data/reply.ts";
 import type { Effect, SlotRecords } from "../data/effect.ts";
+import type { Reply } from "../data/reply.ts";
 
 /** A key that `WATCH` has seen, with the version it had: the seq of the entry that last wrote it, 0 for a missing key. */
 export interface Watch {
@@ -66,7 +66,10 @@ export interface StateMachine {
    * Reads whole slots in ascending order, for a copy to another replica, from the slot `fromSlot` on, until about
    * `bytesMax` bytes are gathered or the shard ends.
    */
-  copyOut(fromSlot: number, bytesMax: number): { readonly records: SlotRecords; readonly nextSlot: number };
+  copyOut(
+    fromSlot: number,
+    bytesMax: number,
+  ): { readonly records: SlotRecords; readonly nextSlot: number };
 
   /** Stores what another replica's `copyOut` gave. */
   copyIn(records: SlotRecords): void;

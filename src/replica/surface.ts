@@ -3,6 +3,7 @@
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Message } from "./messages.ts";
+import type { Mutant } from "./mutants.ts";
 import type { Request, StateMachine } from "./ports.ts";
 
 /** Clock readings at the moment of use: taken after what they are passed with has arrived. */
@@ -41,9 +42,23 @@ export type CoreEvent =
       readonly removed: readonly NodeId[];
     }
   | { readonly kind: "failover"; readonly failover: Failover }
-  | { readonly kind: "copy"; readonly shard: ShardId; readonly learner: NodeId; readonly step: "begun" | "done" }
-  | { readonly kind: "evicting"; readonly shard: ShardId; readonly node: NodeId; readonly why: string }
-  | { readonly kind: "swap"; readonly outcome: "done" | "conflict" | "unknown"; readonly reason: string }
+  | {
+      readonly kind: "copy";
+      readonly shard: ShardId;
+      readonly learner: NodeId;
+      readonly step: "begun" | "done";
+    }
+  | {
+      readonly kind: "evicting";
+      readonly shard: ShardId;
+      readonly node: NodeId;
+      readonly why: string;
+    }
+  | {
+      readonly kind: "swap";
+      readonly outcome: "done" | "conflict" | "unknown";
+      readonly reason: string;
+    }
   | { readonly kind: "warning"; readonly text: string };
 
 /** An unplanned change of a shard's epoch, as this node saw it. */
@@ -90,6 +105,8 @@ export interface Limits {
   readonly lagMsMax: number;
   /** An operation undecided for so long is answered `TRYAGAIN` or `UNCERTAIN`, ms. */
   readonly operationMsMax: number;
+  /** Bytes of one message of a copy. */
+  readonly copyChunkBytes: number;
   /** Bytes of a copy that may be under way to one learner. */
   readonly copyWindowBytes: number;
 }
@@ -100,7 +117,7 @@ export interface CoreOptions {
   readonly createStateMachine: (shard: ShardRecord) => StateMachine;
   readonly limits?: Partial<Limits>;
   /** Test only: a deliberate break of one rule, which the simulator must find. */
-  readonly mutant?: string;
+  readonly mutant?: Mutant | undefined;
 }
 
 /** The core as its driver sees it. */

@@ -1,0 +1,878 @@
+/**
+ * One node's part of the replication protocol, for all of its shards: heartbeats, leases, suspicion and reconfiguration,
+ * around one `Shard` each. No I/O, no clock, no randomness: time and messages come in, `drain` hands out what is to be
+ * done. The simulator runs this very class.
+ */
+
+import { Refusal, type Reply } from "../data/reply.ts";
+import { assert } from "../kit/assert.ts";
+import type {
+  Configuration,
+  Incarnation,
+  NodeId,
+  NodeRecord,
+  Settings,
+  ShardId,
+  ShardRecord,
+} from "./configuration.ts";
+import type { Counters, Host } from "./host.ts";
+import type { Heartbeat, Message, SwapAnswer, SwapRequest } from "./messages.ts";
+import type { Mutant } from "./mutants.ts";
+import {
+  canForm,
+  formed,
+  leastLoaded,
+  primaryCounts,
+  withMember,
+  withoutMembers,
+  withPrimary,
+  withRecords,
+} from "./reconfigure.ts";
+import { Shard } from "./shard.ts";
+import type {
+  CoreEvent,
+  CoreOptions,
+  CoreSurface,
+  Failover,
+  Limits,
+  NodeStatus,
+  Operation,
+  Output,
+  ShardStatus,
+  Time,
+} from "./surface.ts";
+
+export const DEFAULT_LIMITS: Limits = {
+  operationsMax: 100_000,
+  uncommittedBytesMax: 16 << 20,
+  retainedBytesMax: 1 << 20,
+  lagMsMax: 2_000,
+  operationMsMax: 3_000,
+  copyChunkBytes: 256 << 10,
+  copyWindowBytes: 1 << 20,
+};
+
+/** Failovers that `status` tells of. */
+const FAILOVERS_KEPT = 64;
+/** A new cluster's settings before the configuration is known; nothing is served with them. */
+const UNKNOWN_SETTINGS: Settings = {
+  replication: "sync",
+  minInSync: 1,
+  replicas: 0,
+  shardCount: 0,
+  heartbeatMs: 50,
+  leaseMs: 300,
+  driftBound: 0.05,
+};
+
+const NO_CONFIGURATION = new Refusal(
+  "TRYAGAIN",
+  "The node has no configuration of the cluster yet; the command was not executed",
+);
+const OVERLOADED = new Refusal(
+  "TRYAGAIN",
+  "Too many commands are waiting at this node; the command was not executed",
+);
+
+interface Peer {
+  /** Of the process at the other end of the data link; undefined without a link. */
+  linked: Incarnation | undefined;
+  /** Last process that was linked: only its heartbeats are believed. */
+  incarnation: Incarnation | undefined;
+  /** Newest send time received from it. */
+  newestSentMs: number;
+  heardMs: number | undefined;
+  askedConfigurationMs: number;
+  /** Leaves out no shard: a heartbeat is due at the next drain. */
+  isBeatDue: boolean;
+}
+
+/** A swap that is under way. At most one is. */
+interface PendingSwap {
+  readonly id: number;
+  readonly configuration: Configuration;
+  readonly reason: string;
+  askedMs: number;
+  /** The peer that tries it for this node, after the register could not be reached. */
+  via: NodeId | undefined;
+}
+
+interface Removal {
+  count: number;
+  atMs: number;
+}
+
+export class Core implements CoreSurface, Host {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly limits: Limits;
+  readonly mutant: Mutant | undefined;
+  now: Time = { monoMs: 0, wallMs: 0 };
+  isDraining = false;
+  readonly counters: Counters = {
+    forwarded: 0,
+    ordered: 0,
+    committed: 0,
+    localReads: 0,
+    waitingReads: 0,
+    suspicions: 0,
+    failovers: 0,
+    epochs: 0,
+    resent: 0,
+  };
+
+  readonly #createStateMachine: CoreOptions["createStateMachine"];
+  #configuration: Configuration | undefined;
+  readonly #shards: (Shard | undefined)[] = [];
+  readonly #peers = new Map<NodeId, Peer>();
+  #operations = 0;
+
+  #messages: { readonly to: NodeId; readonly message: Message }[] = [];
+  #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
+  #swaps: { readonly id: number; readonly configuration: Configuration }[] = [];
+  #wantsConfiguration = true;
+  #events: CoreEvent[] = [];
+  readonly #touched = new Set<ShardId>();
+
+  #lastTickMs: number | undefined;
+  #lastBeatMs = Number.NEGATIVE_INFINITY;
+  #lastReadMs = Number.NEGATIVE_INFINITY;
+
+  #pending: PendingSwap | undefined;
+  #nextSwapId = 1;
+  #nextProposalMs = Number.NEGATIVE_INFINITY;
+  #relayTurn = 0;
+  /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
+  readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
+
+  /** Own time at which each silent (shard, member) was first found so. */
+  readonly #suspectedMs = new Map<string, number>();
+  readonly #removals = new Map<string, Removal>();
+  readonly #inSyncSinceMs = new Map<string, number>();
+  /** Failovers whose shard does not serve again yet. */
+  readonly #failing = new Map<
+    ShardId,
+    Omit<Failover, "gapMs" | "atWallMs"> & { readonly fromMs: number }
+  >();
+  readonly #failovers: Failover[] = [];
+
+  constructor(options: CoreOptions) {
+    this.nodeId = options.nodeId;
+    this.incarnation = options.incarnation;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.mutant = options.mutant;
+    this.#createStateMachine = options.createStateMachine;
+  }
+
+  get settings(): Settings {
+    return this.#configuration?.settings ?? UNKNOWN_SETTINGS;
+  }
+
+  get configuration(): Configuration | undefined {
+    return this.#configuration;
+  }
+
+  /** The shards that exist here, for tests' invariants. */
+  get shards(): readonly Shard[] {
+    return this.#shards.filter((shard) => shard !== undefined);
+  }
+
+  // ---------------------------------------------------------------- what shards ask (Host)
+
+  send(to: NodeId, message: Message): void {
+    if (to !== this.nodeId) this.#messages.push({ to, message });
+  }
+
+  answer(operation: Operation, reply: Reply): void {
+    this.#operations -= 1;
+    this.#answers.push({ operation, reply });
+  }
+
+  emit(event: CoreEvent): void {
+    this.#events.push(event);
+  }
+
+  beatSoon(to?: NodeId): void {
+    if (to !== undefined) this.#peer(to).isBeatDue = true;
+    else for (const peer of this.#peers.values()) peer.isBeatDue = true;
+  }
+
+  askConfiguration(from: NodeId): void {
+    if (this.mutant === "keeps-configuration") return;
+    const peer = this.#peer(from);
+    if (this.now.monoMs - peer.askedConfigurationMs < this.settings.heartbeatMs / 2) return;
+    peer.askedConfigurationMs = this.now.monoMs;
+    this.send(from, { kind: "fetch-configuration" });
+  }
+
+  linkedIncarnation(peer: NodeId): Incarnation | undefined {
+    return this.#peers.get(peer)?.linked;
+  }
+
+  touch(shard: ShardId): void {
+    this.#touched.add(shard);
+  }
+
+  // ---------------------------------------------------------------- ways in
+
+  connected(node: NodeId, incarnation: Incarnation, time: Time): void {
+    this.now = time;
+    const peer = this.#peer(node);
+    if (peer.incarnation !== incarnation) {
+      peer.incarnation = incarnation;
+      peer.newestSentMs = -1;
+    }
+    peer.linked = incarnation;
+    peer.isBeatDue = true;
+    peer.askedConfigurationMs = Number.NEGATIVE_INFINITY;
+    for (const shard of this.shards) if (shard.epoch > 0) shard.connected(node);
+  }
+
+  disconnected(node: NodeId, time: Time): void {
+    this.now = time;
+    this.#peer(node).linked = undefined;
+    for (const shard of this.shards) shard.disconnected(node);
+    if (this.#pending?.via === node) this.#giveUpSwap();
+    for (const [id, asked] of this.#relayed) if (asked.to === node) this.#relayed.delete(id);
+  }
+
+  receive(from: NodeId, message: Message, time: Time): void {
+    this.now = time;
+    switch (message.kind) {
+      case "heartbeat":
+        this.#onHeartbeat(from, message);
+        break;
+      case "fetch-configuration":
+        if (this.#configuration !== undefined && this.mutant !== "keeps-configuration") {
+          this.send(from, { kind: "configuration", configuration: this.#configuration });
+        }
+        break;
+      case "configuration":
+        this.#install(message.configuration);
+        break;
+      case "swap-request":
+        this.#onSwapRequest(from, message);
+        break;
+      case "swap-answer":
+        this.#onSwapAnswer(from, message);
+        break;
+      default: {
+        const shard = this.#shards[message.shard];
+        if (shard === undefined || message.epoch > shard.epoch) this.askConfiguration(from);
+        shard?.receive(from, message);
+      }
+    }
+  }
+
+  submit(operation: Operation, time: Time): void {
+    this.now = time;
+    this.#operations += 1;
+    const shard = this.#shards[operation.shard];
+    if (shard === undefined) {
+      this.answer(operation, NO_CONFIGURATION);
+      return;
+    }
+    if (this.#operations > this.limits.operationsMax) {
+      this.answer(operation, OVERLOADED);
+      return;
+    }
+    shard.courier.submit(operation);
+  }
+
+  install(configuration: Configuration, time: Time): void {
+    this.now = time;
+    this.#install(configuration);
+  }
+
+  swapAnswered(
+    id: number,
+    outcome: "done" | "conflict" | "unknown",
+    configuration: Configuration | undefined,
+    time: Time,
+  ): void {
+    this.now = time;
+    const asked = this.#relayed.get(id);
+    if (asked !== undefined) {
+      this.#relayed.delete(id);
+      const current = configuration ?? this.#configuration;
+      this.send(asked.to, {
+        kind: "swap-answer",
+        id: asked.id,
+        outcome,
+        configuration: outcome === "unknown" ? undefined : current,
+      });
+      if (configuration !== undefined) this.#install(configuration);
+      return;
+    }
+    this.#swapAnswered(id, outcome, configuration);
+  }
+
+  clockJumped(time: Time): void {
+    this.now = time;
+    for (const shard of this.shards) shard.endLease();
+  }
+
+  tick(time: Time): void {
+    this.now = time;
+    const { heartbeatMs } = this.settings;
+    const sinceTickMs = this.#lastTickMs === undefined ? 0 : time.monoMs - this.#lastTickMs;
+    this.#lastTickMs = time.monoMs;
+    if (sinceTickMs > heartbeatMs) {
+      for (const shard of this.shards) shard.moveDeadlines(sinceTickMs);
+    }
+    for (const shard of this.shards) {
+      if (shard.epoch === 0) continue;
+      shard.tick();
+      this.#noteRecovery(shard);
+    }
+    if (time.monoMs - this.#lastBeatMs >= heartbeatMs) {
+      this.#lastBeatMs = time.monoMs;
+      this.beatSoon();
+    }
+    // A watch is never trusted alone.
+    if (time.monoMs - this.#lastReadMs >= 20 * heartbeatMs) {
+      this.#lastReadMs = time.monoMs;
+      this.#wantsConfiguration = true;
+    }
+    this.#watchSwap();
+    this.#propose();
+  }
+
+  drainShards(time: Time): void {
+    this.now = time;
+    this.isDraining = true;
+    this.#nextProposalMs = Number.NEGATIVE_INFINITY;
+    for (const shard of this.shards) this.touch(shard.id);
+  }
+
+  transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
+    this.now = time;
+    const shard = this.#shards[id];
+    if (shard === undefined) return `there is no shard ${id}`;
+    if (!shard.isPrimary)
+      return `this node is not the primary of shard ${id}; ask ${shard.record.primary}`;
+    if (!shard.isStarted) return `shard ${id} is changing its epoch; try again`;
+    if (successor === this.nodeId) return `this node is the primary of shard ${id} already`;
+    const member = shard.record.inSync.find(({ node }) => node === successor);
+    if (member === undefined) return `${successor} is not an in-sync replica of shard ${id}`;
+    if (shard.view(successor).startedEpoch < member.since) {
+      return `${successor} has only just become in-sync in shard ${id}; try again`;
+    }
+    if (shard.handover === undefined) this.#beginHandover(shard, successor);
+    return undefined;
+  }
+
+  // ---------------------------------------------------------------- way out
+
+  drain(): Output {
+    for (let round = 0; this.#touched.size > 0 && round < 8; round += 1) {
+      const touched = [...this.#touched];
+      this.#touched.clear();
+      for (const id of touched) this.#shards[id]?.flush();
+    }
+    for (const [node, peer] of this.#peers) {
+      if (!peer.isBeatDue) continue;
+      peer.isBeatDue = false;
+      this.#sendHeartbeat(node, peer);
+    }
+    const output: Output = {
+      messages: this.#messages,
+      answers: this.#answers,
+      swaps: this.#swaps,
+      wantsConfiguration: this.#wantsConfiguration,
+      events: this.#events,
+    };
+    this.#messages = [];
+    this.#answers = [];
+    this.#swaps = [];
+    this.#wantsConfiguration = false;
+    this.#events = [];
+    return output;
+  }
+
+  status(time: Time): NodeStatus {
+    this.now = time;
+    const configuration = this.#configuration;
+    const hosted = this.shards.filter((shard) => shard.isReplica);
+    return {
+      nodeId: this.nodeId,
+      incarnation: this.incarnation,
+      version: configuration?.version ?? 0,
+      isDrained: this.isDraining && this.#isDrained(),
+      isReady: hosted.length > 0 && hosted.every((shard) => shard.serves),
+      operations: this.#operations,
+      shards: this.shards.map((shard) => this.#shardStatus(shard)),
+      peers: [...this.#peers].map(([node, peer]) => ({
+        node,
+        connected: peer.linked !== undefined,
+        silentMs: peer.heardMs === undefined ? undefined : time.monoMs - peer.heardMs,
+      })),
+      failovers: this.#failovers,
+      counters: { ...this.counters },
+    };
+  }
+
+  #shardStatus(shard: Shard): ShardStatus {
+    const { record } = shard;
+    const isLearner = shard.isReplica && !shard.isMember;
+    return {
+      shard: shard.id,
+      firstSlot: record.firstSlot,
+      lastSlot: record.lastSlot,
+      epoch: record.epoch,
+      primary: record.primary,
+      inSync: record.inSync.map((member) => member.node),
+      role: shard.isPrimary
+        ? "primary"
+        : shard.isMember
+          ? "backup"
+          : isLearner
+            ? "learner"
+            : "none",
+      serves: shard.serves,
+      hasLease: shard.hasLease,
+      lastSeq: shard.log.lastSeq,
+      commitSeq: shard.commitSeq,
+      lag: shard.isMember ? shard.log.lastSeq - shard.commitSeq : 0,
+      keys: shard.machine.size,
+      logBytes: shard.log.bytes,
+    };
+  }
+
+  // ---------------------------------------------------------------- configurations
+
+  #peer(node: NodeId): Peer {
+    let peer = this.#peers.get(node);
+    if (peer === undefined) {
+      peer = {
+        linked: undefined,
+        incarnation: undefined,
+        newestSentMs: -1,
+        heardMs: undefined,
+        askedConfigurationMs: Number.NEGATIVE_INFINITY,
+        isBeatDue: false,
+      };
+      this.#peers.set(node, peer);
+    }
+    return peer;
+  }
+
+  /** Takes over a later configuration; an older one than this node has seen is refused (R6). */
+  #install(configuration: Configuration): void {
+    const current = this.#configuration;
+    if (current !== undefined && configuration.clusterId !== current.clusterId) {
+      this.emit({ kind: "warning", text: "refused a configuration of another cluster" });
+      return;
+    }
+    if (current !== undefined && configuration.version < current.version) {
+      this.emit({ kind: "warning", text: "refused a configuration older than one already seen" });
+      return;
+    }
+    if (configuration.version === current?.version) return;
+    this.#configuration = configuration;
+    for (const node of configuration.nodes) {
+      if (node.id !== this.nodeId) this.#peer(node.id);
+    }
+    for (const record of configuration.shards) {
+      const shard = this.#shardOf(record);
+      if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
+    }
+    this.beatSoon();
+  }
+
+  #shardOf(record: ShardRecord): Shard {
+    let shard = this.#shards[record.id];
+    if (shard === undefined) {
+      shard = new Shard(this, record, this.#createStateMachine(record));
+      this.#shards[record.id] = shard;
+    }
+    return shard;
+  }
+
+  #installEpoch(shard: Shard, record: ShardRecord): void {
+    const before = shard.record;
+    const isIn = new Set(record.inSync.map((member) => `${member.node}:${member.incarnation}`));
+    const removed = before.inSync
+      .filter((member) => !isIn.has(`${member.node}:${member.incarnation}`))
+      .map((member) => member.node);
+    this.#noteFailover(shard, record, removed);
+    for (const node of removed) this.#noteRemoval(shard.id, node);
+    for (const { node } of record.inSync) {
+      if (!before.inSync.some((member) => member.node === node)) {
+        this.#inSyncSinceMs.set(`${shard.id}:${node}`, this.now.monoMs);
+      }
+    }
+    for (const { node } of before.inSync) this.#suspectedMs.delete(`${shard.id}:${node}`);
+    this.counters.epochs += 1;
+    shard.install(record);
+    this.emit({
+      kind: "epoch",
+      shard: shard.id,
+      epoch: record.epoch,
+      primary: record.primary,
+      inSync: record.inSync.map((member) => member.node),
+      removed,
+    });
+  }
+
+  /** A member that is removed again and again has to wait longer each time (R9). */
+  #noteRemoval(shard: ShardId, node: NodeId): void {
+    const key = `${shard}:${node}`;
+    const { monoMs } = this.now;
+    const stayedMs = monoMs - (this.#inSyncSinceMs.get(key) ?? Number.NEGATIVE_INFINITY);
+    const isSteady = stayedMs > 10 * this.settings.leaseMs;
+    const count = isSteady ? 0 : (this.#removals.get(key)?.count ?? 0) + 1;
+    this.#removals.set(key, { count, atMs: monoMs });
+  }
+
+  #noteFailover(shard: Shard, record: ShardRecord, removed: readonly NodeId[]): void {
+    const { monoMs } = this.now;
+    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isReplica) return;
+    let heardMs = Number.NEGATIVE_INFINITY;
+    let suspectedMs: number | undefined;
+    for (const node of removed) {
+      heardMs = Math.max(heardMs, shard.view(node).heardMs);
+      suspectedMs = this.#suspectedMs.get(`${shard.id}:${node}`) ?? suspectedMs;
+    }
+    const earlier = this.#failing.get(shard.id);
+    this.#failing.set(shard.id, {
+      shard: shard.id,
+      epoch: record.epoch,
+      removed,
+      oldPrimary: shard.record.primary,
+      newPrimary: record.primary,
+      detectionMs: suspectedMs === undefined ? undefined : suspectedMs - heardMs,
+      reconfigurationMs: suspectedMs === undefined ? 0 : monoMs - suspectedMs,
+      fromMs: earlier?.fromMs ?? Math.max(heardMs, shard.lastCommitMs),
+    });
+  }
+
+  #noteRecovery(shard: Shard): void {
+    const failing = this.#failing.get(shard.id);
+    if (failing === undefined || !shard.serves) return;
+    this.#failing.delete(shard.id);
+    const { fromMs, ...rest } = failing;
+    const gapMs = this.now.monoMs - fromMs;
+    const failover: Failover = { ...rest, gapMs, atWallMs: this.now.wallMs };
+    this.counters.failovers += 1;
+    this.#failovers.push(failover);
+    if (this.#failovers.length > FAILOVERS_KEPT) this.#failovers.shift();
+    this.emit({ kind: "failover", failover });
+  }
+
+  // ---------------------------------------------------------------- heartbeats (R5)
+
+  #sendHeartbeat(to: NodeId, peer: Peer): void {
+    if (peer.incarnation === undefined) return;
+    const shards = this.shards
+      .filter((shard) => shard.epoch > 0 && shard.isReplica && shard.record.replicas.includes(to))
+      .map((shard) => shard.beatFor(to));
+    this.send(to, {
+      kind: "heartbeat",
+      fromIncarnation: this.incarnation,
+      toIncarnation: peer.incarnation,
+      sentAtMs: this.now.monoMs,
+      echoMs: peer.newestSentMs,
+      wallMs: this.now.wallMs,
+      version: this.#configuration?.version ?? 0,
+      shards,
+    });
+  }
+
+  #onHeartbeat(from: NodeId, beat: Heartbeat): void {
+    const peer = this.#peer(from);
+    if (beat.toIncarnation !== this.incarnation || beat.fromIncarnation !== peer.incarnation)
+      return;
+    peer.heardMs = this.now.monoMs;
+    if (beat.version > (this.#configuration?.version ?? 0)) this.askConfiguration(from);
+    const isNewest = beat.sentAtMs > peer.newestSentMs;
+    if (isNewest) peer.newestSentMs = beat.sentAtMs;
+    const echoMs = beat.echoMs <= this.now.monoMs ? beat.echoMs : -1;
+    const at = { incarnation: beat.fromIncarnation, isNewest, echoMs, wallMs: beat.wallMs };
+    for (const shardBeat of beat.shards) {
+      const shard = this.#shards[shardBeat.shard];
+      if (shard === undefined) continue;
+      shard.onBeat(from, shardBeat, at);
+      this.#noteRecovery(shard);
+    }
+  }
+
+  // ---------------------------------------------------------------- proposals (R6, R14)
+
+  #propose(): void {
+    const configuration = this.#configuration;
+    if (configuration === undefined || this.#pending !== undefined) return;
+    if (this.now.monoMs < this.#nextProposalMs) return;
+    const nodes = new Map<NodeId, NodeRecord>();
+    const own = configuration.nodes.find((node) => node.id === this.nodeId);
+    if (own !== undefined && own.incarnation !== this.incarnation) {
+      nodes.set(own.id, { ...own, incarnation: this.incarnation });
+      this.#swap(withRecords(configuration, new Map(), nodes), "registers this node's start");
+      return;
+    }
+    if (canForm(configuration)) {
+      const isFirst = configuration.nodes.every((node) => node.id >= this.nodeId);
+      if (isFirst)
+        this.#swap(withRecords(configuration, formed(configuration)), "forms the cluster");
+      return;
+    }
+    const reasons = new Set<string>();
+    const edited = new Map<ShardId, ShardRecord>();
+    const counts = primaryCounts(configuration.shards);
+    for (const record of configuration.shards) {
+      const shard = this.#shards[record.id];
+      // What the register holds may be ahead of what is installed only within one call; judge by what is installed.
+      if (shard === undefined || shard.epoch !== record.epoch || !shard.isMember) continue;
+      const next = this.#proposalFor(shard, counts, reasons);
+      if (next === undefined) continue;
+      edited.set(record.id, next);
+      counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
+      counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
+    }
+    if (edited.size > 0) this.#swap(withRecords(configuration, edited), [...reasons].join(", "));
+  }
+
+  /** The next epoch that this node wants for a shard, or undefined. */
+  #proposalFor(
+    shard: Shard,
+    counts: ReadonlyMap<NodeId, number>,
+    reasons: Set<string>,
+  ): ShardRecord | undefined {
+    const removed = this.#ripeRemovals(shard);
+    if (removed.size > 0) {
+      const primary = this.#primaryWithout(shard, removed, counts);
+      reasons.add(`removes ${[...removed].join(" ")}`);
+      return withoutMembers(shard.record, removed, primary);
+    }
+    if (!shard.isProven && this.mutant !== "unproven-acts") return undefined;
+    if (this.isDraining) return this.#farewell(shard, counts, reasons);
+    if (!shard.isPrimary || !shard.isStarted) return undefined;
+    const promoted = this.#promotion(shard);
+    if (promoted !== undefined) {
+      reasons.add("promotes a learner");
+      return promoted;
+    }
+    return this.#handoverOf(shard, reasons);
+  }
+
+  /** Who may be removed, once the wait is over that grows with the number of members out of reach (R6). */
+  #ripeRemovals(shard: Shard): ReadonlySet<NodeId> {
+    const removable = shard.removable();
+    const { monoMs } = this.now;
+    let sinceMs = monoMs;
+    for (const { node } of shard.otherMembers) {
+      if (!removable.has(node)) this.#suspectedMs.delete(`${shard.id}:${node}`);
+    }
+    for (const node of removable) {
+      const key = `${shard.id}:${node}`;
+      const first = this.#suspectedMs.get(key);
+      if (first === undefined) {
+        this.#suspectedMs.set(key, monoMs);
+        this.counters.suspicions += 1;
+        this.emit({
+          kind: "suspected",
+          node,
+          shards: [shard.id],
+          silentMs: monoMs - shard.view(node).heardMs,
+        });
+      } else sinceMs = Math.min(sinceMs, first);
+    }
+    const waitMs = Math.max(0, removable.size - 1) * 2 * this.settings.heartbeatMs;
+    return monoMs - sinceMs >= waitMs ? removable : new Set();
+  }
+
+  #primaryWithout(
+    shard: Shard,
+    removed: ReadonlySet<NodeId>,
+    counts: ReadonlyMap<NodeId, number>,
+  ): NodeId {
+    const { record } = shard;
+    if (!removed.has(record.primary)) return record.primary;
+    return leastLoaded(this.#provenMembers(shard, removed), counts) ?? this.nodeId;
+  }
+
+  /** In-sync members that are known to be proven, this node among them, in the order of the shard's replicas. */
+  #provenMembers(shard: Shard, without: ReadonlySet<NodeId>): readonly NodeId[] {
+    return shard.record.replicas.filter((node) => {
+      const member = shard.record.inSync.find((candidate) => candidate.node === node);
+      if (member === undefined || without.has(node)) return false;
+      return node === this.nodeId || shard.view(node).startedEpoch >= member.since;
+    });
+  }
+
+  /** A draining node takes itself out, when all that it ordered is committed and it serves nothing more (R14). */
+  #farewell(
+    shard: Shard,
+    counts: ReadonlyMap<NodeId, number>,
+    reasons: Set<string>,
+  ): ShardRecord | undefined {
+    if (shard.isPrimary && (!shard.isStarted || shard.commitSeq < shard.log.lastSeq))
+      return undefined;
+    const successors = this.#provenMembers(shard, new Set([this.nodeId]));
+    const { primary } = shard.record;
+    const next = primary === this.nodeId ? leastLoaded(successors, counts) : primary;
+    if (next === undefined || successors.length === 0) return undefined;
+    reasons.add("drains this node");
+    return withoutMembers(shard.record, new Set([this.nodeId]), next);
+  }
+
+  #isDrained(): boolean {
+    return this.shards.every(
+      (shard) =>
+        !shard.isMember ||
+        (shard.isProven && this.#provenMembers(shard, new Set([this.nodeId])).length === 0),
+    );
+  }
+
+  /** R9: a learner that holds everything, can be heard and can hear every member, and has waited long enough. */
+  #promotion(shard: Shard): ShardRecord | undefined {
+    const { monoMs } = this.now;
+    const { leaseMs } = this.settings;
+    if (!shard.isStartCommitted || shard.handover !== undefined) return undefined;
+    for (const node of shard.record.replicas) {
+      if (shard.record.inSync.some((member) => member.node === node) || !shard.isFed(node))
+        continue;
+      const view = shard.view(node);
+      const incarnation = this.linkedIncarnation(node);
+      if (incarnation === undefined) continue;
+      if (this.mutant !== "flapping-promotion") {
+        const removal = this.#removals.get(`${shard.id}:${node}`);
+        const waitMs = removal === undefined ? 0 : Math.min(30_000, leaseMs * 2 ** removal.count);
+        if (removal !== undefined && monoMs - removal.atMs < waitMs) continue;
+        if (!view.ready || !view.counted || monoMs - view.echoMs >= leaseMs) continue;
+      }
+      return withMember(shard.record, node, incarnation);
+    }
+    return undefined;
+  }
+
+  #beginHandover(shard: Shard, successor: NodeId): void {
+    shard.handover = { successor, startedMs: this.now.monoMs, proposedMs: undefined };
+    this.#nextProposalMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** R14: names the successor once it has everything; gives up, and orders on, if that takes too long. */
+  #handoverOf(shard: Shard, reasons: Set<string>): ShardRecord | undefined {
+    const { heartbeatMs } = this.settings;
+    const { monoMs } = this.now;
+    if (shard.handover === undefined) this.#maybeRebalance(shard);
+    const { handover } = shard;
+    if (handover === undefined) return undefined;
+    const hasAll = shard.commitSeq === shard.log.lastSeq;
+    const isLate = monoMs - (handover.proposedMs ?? handover.startedMs) > 2 * heartbeatMs;
+    if (isLate && this.mutant !== "lost-transfer") {
+      shard.handover = undefined;
+      this.touch(shard.id);
+      return undefined;
+    }
+    if (handover.proposedMs !== undefined && this.mutant === "lost-transfer") return undefined;
+    if (!hasAll && this.mutant !== "tail-of-transfer") return undefined;
+    shard.handover = { ...handover, proposedMs: handover.proposedMs ?? monoMs };
+    reasons.add("transfers a shard");
+    return withPrimary(shard.record, handover.successor);
+  }
+
+  /** Gives a shard back to its preferred primary when that has been in sync for a while (R14). */
+  #maybeRebalance(shard: Shard): void {
+    const { monoMs } = this.now;
+    const preferred = shard.record.replicas[0];
+    if (preferred === undefined || preferred === this.nodeId) return;
+    const member = shard.record.inSync.find(({ node }) => node === preferred);
+    if (member === undefined) return;
+    const view = shard.view(preferred);
+    const sinceMs = this.#inSyncSinceMs.get(`${shard.id}:${preferred}`) ?? Number.NEGATIVE_INFINITY;
+    const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
+    const isProven = view.startedEpoch >= member.since;
+    if (isSteady && isProven && view.evictingSinceMs === undefined && shard.canOrder) {
+      this.#beginHandover(shard, preferred);
+    }
+  }
+
+  // ---------------------------------------------------------------- swaps
+
+  #swap(configuration: Configuration, reason: string): void {
+    const id = this.#nextSwapId;
+    this.#nextSwapId += 1;
+    this.#pending = { id, configuration, reason, askedMs: this.now.monoMs, via: undefined };
+    this.#swaps.push({ id, configuration });
+  }
+
+  #swapAnswered(
+    id: number,
+    outcome: "done" | "conflict" | "unknown",
+    configuration: Configuration | undefined,
+  ): void {
+    const pending = this.#pending;
+    if (pending?.id !== id) {
+      // A late answer still tells what the register holds.
+      if (configuration !== undefined) this.#install(configuration);
+      return;
+    }
+    this.emit({ kind: "swap", outcome, reason: pending.reason });
+    if (outcome === "unknown") {
+      this.#relayOrGiveUp(pending);
+      return;
+    }
+    this.#pending = undefined;
+    if (outcome === "done") {
+      for (const [node, peer] of this.#peers) {
+        if (peer.linked === undefined || this.mutant === "keeps-configuration") continue;
+        this.send(node, { kind: "configuration", configuration: pending.configuration });
+      }
+      this.#install(pending.configuration);
+    } else if (configuration === undefined) this.#wantsConfiguration = true;
+    else this.#install(configuration);
+  }
+
+  /** A proposer that cannot reach the register sends its swap through a peer (R6). */
+  #relayOrGiveUp(pending: PendingSwap): void {
+    const linked = [...this.#peers].filter(([, peer]) => peer.linked !== undefined);
+    const [via] = linked[this.#relayTurn % Math.max(1, linked.length)] ?? [];
+    if (pending.via !== undefined || via === undefined || this.mutant === "no-relay") {
+      this.#giveUpSwap();
+      return;
+    }
+    this.#relayTurn += 1;
+    pending.via = via;
+    pending.askedMs = this.now.monoMs;
+    const { id, configuration } = pending;
+    this.send(via, { kind: "swap-request", id, configuration });
+  }
+
+  /** Whether the swap was made is unknown; a later read or the watch will tell. */
+  #giveUpSwap(): void {
+    this.#pending = undefined;
+    this.#wantsConfiguration = true;
+    this.#nextProposalMs = this.now.monoMs + this.settings.heartbeatMs / 2;
+  }
+
+  #watchSwap(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    if (this.now.monoMs - pending.askedMs < 4 * this.settings.heartbeatMs) return;
+    this.#relayOrGiveUp(pending);
+  }
+
+  #onSwapRequest(from: NodeId, request: SwapRequest): void {
+    const id = this.#nextSwapId;
+    this.#nextSwapId += 1;
+    this.#relayed.set(id, { to: from, id: request.id });
+    this.#swaps.push({ id, configuration: request.configuration });
+  }
+
+  #onSwapAnswer(from: NodeId, answer: SwapAnswer): void {
+    if (this.#pending?.via === from) {
+      this.#swapAnswered(answer.id, answer.outcome, answer.configuration);
+    } else if (answer.configuration !== undefined) this.#install(answer.configuration);
+  }
+
+  /** Checks what must hold at any time, for tests and the simulator. */
+  checkInvariants(): void {
+    for (const shard of this.shards) {
+      assert(shard.commitSeq <= shard.log.lastSeq, "what is committed is in the log");
+      assert(!shard.isPrimary || shard.isMember, "a primary is in sync");
+      assert(!shard.isStarted || shard.isMember, "only members start epochs");
+      assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
+    }
+  }
+}

@@ -1,0 +1,394 @@
+/**
+ * What the clients of this node have asked of one shard and have no answer to yet: read here, order here or forward, in
+ * each session's order (R4), each command once (R10). It must never answer what could still be lost.
+ */
+
+import { Refusal, type Reply } from "../data/reply.ts";
+import { assert } from "../kit/assert.ts";
+import type { Host } from "./host.ts";
+import type { Stamp } from "./messages.ts";
+import type { Outcome } from "./ports.ts";
+import { NO_REPLICAS, type Shard, UNCERTAIN_BELOW_MIN } from "./shard.ts";
+import type { Operation } from "./surface.ts";
+
+const TRY_AGAIN_LATER = new Refusal(
+  "TRYAGAIN",
+  "The shard could not serve in time; the command was not executed, send it again",
+);
+const UNCERTAIN_LATE = new Refusal(
+  "UNCERTAIN",
+  "No outcome in time; the command may or may not have been executed",
+);
+
+/**
+ * One operation's way:
+ *
+ *     held ──▶ sent ──▶ ordered ──▶ done          a write forwarded to the primary
+ *      │ ▲      │  ╰──────────────▶ done          answered by message
+ *      │ ╰──────╯ epoch change                    it is sent again under its old stamp
+ *      ├─────▶ attached ──▶ ordered ──▶ done      a read behind its session's forwarded write
+ *      ╰─────────────────▶ ordered ──▶ done       run here: waits for the commit of what it wrote or saw
+ */
+interface Pending {
+  readonly operation: Operation;
+  readonly submittedMs: number;
+  state: "held" | "attached" | "sent" | "ordered" | "done";
+  /** Of its stamp; 0 while it has none. */
+  counter: number;
+  /** It was sent or run, so that without an answer its outcome is unknown. */
+  mayHaveRun: boolean;
+  reply: Reply;
+  /** Seq whose commit the answer waits for. */
+  waitSeq: number;
+  /** The answer waits for a valid lease too: the state was read without one. */
+  needsLease: boolean;
+  /** Reads of the same session that are to see this write and nothing later of the session. */
+  attached: Pending[] | undefined;
+}
+
+/** What a session has undecided on this shard. */
+interface Session {
+  undecided: number;
+  held: number;
+  sentReads: number;
+  /** The last write that was forwarded and is not in this node's log yet. */
+  lastSent: Pending | undefined;
+}
+
+export class Courier {
+  readonly #host: Host;
+  readonly #shard: Shard;
+  /** In the order of submission. */
+  readonly #undecided = new Set<Pending>();
+  readonly #stamped = new Map<number, Pending>();
+  #nextCounter = 1;
+  readonly #sessions = new Map<number, Session>();
+  #held: Pending[] = [];
+  #committing = new Map<number, Pending[]>();
+  #leaseWaiters: Pending[] = [];
+
+  constructor(host: Host, shard: Shard) {
+    this.#host = host;
+    this.#shard = shard;
+  }
+
+  get size(): number {
+    return this.#undecided.size;
+  }
+
+  submit(operation: Operation): void {
+    const pending: Pending = {
+      operation,
+      submittedMs: this.#host.now.monoMs,
+      state: "held",
+      counter: 0,
+      mayHaveRun: false,
+      reply: null,
+      waitSeq: 0,
+      needsLease: false,
+      attached: undefined,
+    };
+    const session = this.#session(pending);
+    this.#undecided.add(pending);
+    session.undecided += 1;
+    if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
+  }
+
+  #session(pending: Pending): Session {
+    const { session: id } = pending.operation;
+    let session = this.#sessions.get(id);
+    if (session === undefined) {
+      session = { undecided: 0, held: 0, sentReads: 0, lastSent: undefined };
+      // Operations without a session have no order among them, so nothing is remembered of them.
+      if (id !== 0) this.#sessions.set(id, session);
+    }
+    return session;
+  }
+
+  #hold(pending: Pending, session: Session): void {
+    pending.state = "held";
+    session.held += 1;
+    this.#held.push(pending);
+  }
+
+  /** Starts an operation on its way; returns false if it has to be held. */
+  #dispatch(pending: Pending, session: Session): boolean {
+    const { request } = pending.operation;
+    if (request.isWrite) return this.#dispatchWrite(pending, session);
+    const shard = this.#shard;
+    if (!shard.isMember) return this.#forward(pending, session);
+    if (!shard.isStarted) return false;
+    if (session.lastSent !== undefined && this.#host.mutant !== "reads-overtake") {
+      pending.state = "attached";
+      session.lastSent.attached ??= [];
+      session.lastSent.attached.push(pending);
+      return true;
+    }
+    // A read that was forwarded is not to be overtaken by a later one of its session.
+    if (session.sentReads > 0 && shard.canForward) return this.#forward(pending, session);
+    if (this.#host.isDraining) return false;
+    if (!shard.hasLease) return !shard.isPrimary && this.#forward(pending, session);
+    const outcome = shard.read(request);
+    if (outcome !== undefined) {
+      this.#wait(pending, outcome.reply, shard.waitSeq(outcome.readSeq));
+      return true;
+    }
+    if (!shard.isPrimary) return this.#forward(pending, session);
+    if (!shard.canOrder) return false;
+    this.#order(pending);
+    return true;
+  }
+
+  #dispatchWrite(pending: Pending, session: Session): boolean {
+    const shard = this.#shard;
+    if (!shard.isPrimary) {
+      // A read that was forwarded could be sent again after an epoch change, and must not see this write then.
+      return session.sentReads === 0 && this.#forward(pending, session);
+    }
+    if (!shard.canOrder) return false;
+    if (shard.isBelowMin) {
+      this.#finish(pending, NO_REPLICAS);
+      return true;
+    }
+    this.#order(pending);
+    return true;
+  }
+
+  /** Runs it as the primary, unless the log already holds it. */
+  #order(pending: Pending): void {
+    const shard = this.#shard;
+    const stamp = this.#stamp(pending);
+    const found = shard.findStamp(stamp);
+    if (found !== undefined) {
+      assert(found !== "done", "what is undecided was not told to be done");
+      this.#wait(pending, found.reply, shard.isAsync ? 0 : found.seq);
+      return;
+    }
+    const outcome = shard.execute(pending.operation.request, stamp, false);
+    pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
+    const seq = outcome.seq > 0 ? outcome.seq : outcome.readSeq;
+    this.#wait(pending, outcome.reply, this.#waitSeq(outcome, seq));
+  }
+
+  #waitSeq(outcome: Outcome & { readonly seq: number }, seq: number): number {
+    if (this.#shard.isAsync) return 0;
+    return outcome.seq > 0 ? seq : this.#shard.waitSeq(seq);
+  }
+
+  #stamp(pending: Pending): Stamp {
+    if (pending.counter === 0) {
+      pending.counter = this.#nextCounter;
+      this.#nextCounter += 1;
+      this.#stamped.set(pending.counter, pending);
+    }
+    const oldest: number | undefined = this.#stamped.keys().next().value;
+    return {
+      node: this.#host.nodeId,
+      incarnation: this.#host.incarnation,
+      counter: pending.counter,
+      doneBelow: oldest ?? pending.counter,
+    };
+  }
+
+  #forward(pending: Pending, session: Session): boolean {
+    if (!this.#shard.canForward) return false;
+    this.#sendForward(pending);
+    if (pending.operation.request.isWrite) session.lastSent = pending;
+    else session.sentReads += 1;
+    return true;
+  }
+
+  #sendForward(pending: Pending): void {
+    pending.state = "sent";
+    pending.mayHaveRun = true;
+    this.#host.counters.forwarded += 1;
+    this.#host.send(this.#shard.record.primary, {
+      kind: "forward",
+      shard: this.#shard.id,
+      epoch: this.#shard.epoch,
+      stamp: this.#stamp(pending),
+      request: pending.operation.request,
+    });
+  }
+
+  /** Keeps the reply until `waitSeq` is committed; at once if it is. */
+  #wait(pending: Pending, reply: Reply, waitSeq: number): void {
+    pending.reply = reply;
+    pending.waitSeq = waitSeq;
+    pending.state = "ordered";
+    const { isWrite } = pending.operation.request;
+    if (!isWrite) this.#host.counters.localReads += 1;
+    if (waitSeq <= this.#shard.commitSeq) {
+      this.#release(pending);
+      return;
+    }
+    if (!isWrite) this.#host.counters.waitingReads += 1;
+    const waiting = this.#committing.get(waitSeq);
+    if (waiting === undefined) this.#committing.set(waitSeq, [pending]);
+    else waiting.push(pending);
+  }
+
+  #release(pending: Pending): void {
+    if (pending.needsLease && !this.#shard.serves && this.#host.mutant !== "no-lease") {
+      this.#leaseWaiters.push(pending);
+      return;
+    }
+    this.#finish(pending, pending.reply);
+  }
+
+  #finish(pending: Pending, reply: Reply): void {
+    const session = this.#session(pending);
+    if (pending.state === "held") session.held -= 1;
+    this.#leaveSent(pending, session);
+    pending.state = "done";
+    this.#undecided.delete(pending);
+    if (pending.counter > 0) this.#stamped.delete(pending.counter);
+    session.undecided -= 1;
+    if (session.undecided === 0) this.#sessions.delete(pending.operation.session);
+    this.#host.answer(pending.operation, reply);
+    for (const read of pending.attached ?? []) this.#redispatch(read);
+    pending.attached = undefined;
+  }
+
+  /** The forwarded operation is decided, or in this node's log, or about to be sent again. */
+  #leaveSent(pending: Pending, session: Session): void {
+    if (session.lastSent === pending) session.lastSent = undefined;
+    if (pending.state === "sent" && !pending.operation.request.isWrite) {
+      session.sentReads -= 1;
+      this.#host.touch(this.#shard.id);
+    }
+  }
+
+  #redispatch(pending: Pending): void {
+    if (pending.state !== "attached") return;
+    pending.state = "held";
+    const session = this.#session(pending);
+    if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
+  }
+
+  // ---------------------------------------------------------------- what the shard tells
+
+  /** An entry with one of this node's stamps has come with the log. */
+  ordered(counter: number, seq: number, reply: Reply): void {
+    const pending = this.#stamped.get(counter);
+    if (pending === undefined || (pending.state !== "sent" && pending.state !== "held")) return;
+    const session = this.#session(pending);
+    if (pending.state === "held") {
+      session.held -= 1;
+      this.#held = this.#held.filter((held) => held !== pending);
+    }
+    this.#leaveSent(pending, session);
+    const reads = pending.attached;
+    pending.attached = undefined;
+    this.#wait(pending, reply, this.#shard.isAsync ? 0 : seq);
+    for (const read of reads ?? []) this.#readNow(read);
+  }
+
+  /** Reads the state as the session's write has just left it; the lease may be proven later, for it holds backwards. */
+  #readNow(pending: Pending): void {
+    if (pending.state !== "attached") return;
+    const outcome = this.#shard.read(pending.operation.request);
+    if (outcome === undefined) {
+      this.#redispatch(pending);
+      return;
+    }
+    pending.needsLease = true;
+    this.#wait(pending, outcome.reply, this.#shard.waitSeq(outcome.readSeq));
+  }
+
+  committed(seq: number, isBelowMin: boolean): void {
+    const waiting = this.#committing.get(seq);
+    if (waiting === undefined) return;
+    this.#committing.delete(seq);
+    for (const pending of waiting) {
+      if (pending.state !== "ordered") continue;
+      const isDoubtful =
+        isBelowMin &&
+        pending.operation.request.isWrite &&
+        !this.#shard.isAsync &&
+        this.#host.mutant !== "below-min-answers-ok";
+      if (isDoubtful) this.#finish(pending, UNCERTAIN_BELOW_MIN);
+      else this.#release(pending);
+    }
+  }
+
+  /** The primary's answer by message, in the present epoch. */
+  answered(counter: number, reply: Reply): void {
+    const pending = this.#stamped.get(counter);
+    if (pending?.state === "sent") this.#finish(pending, reply);
+  }
+
+  /**
+   * A new epoch is installed. What is in the log of a node that stays a member will be in the log of all; everything
+   * else has to be asked for again, in order, once this node has the epoch start.
+   * @param stays the node was and is a member.
+   */
+  epochInstalled(stays: boolean): void {
+    for (const pending of this.#undecided) {
+      const isLost = pending.state === "sent" || (!stays && pending.state !== "done");
+      if (!isLost || pending.state === "held") continue;
+      const session = this.#session(pending);
+      this.#leaveSent(pending, session);
+      if (!stays) pending.attached = undefined;
+      if (this.#host.mutant === "blind-resend" && pending.counter > 0) {
+        this.#stamped.delete(pending.counter);
+        pending.counter = 0;
+      }
+      pending.state = "held";
+      session.held += 1;
+    }
+    if (!stays) {
+      this.#committing.clear();
+      this.#leaseWaiters = [];
+    }
+    this.#held = [...this.#undecided].filter((pending) => pending.state === "held");
+    this.#host.touch(this.#shard.id);
+  }
+
+  epochStarted(): void {
+    this.#host.touch(this.#shard.id);
+  }
+
+  /** A new link to the primary: copies may have been lost with the old one. */
+  linkUp(): void {
+    if (!this.#shard.canForward || this.#host.mutant === "never-resends") return;
+    for (const pending of this.#stamped.values()) {
+      if (pending.state !== "sent") continue;
+      this.#host.counters.resent += 1;
+      this.#sendForward(pending);
+    }
+  }
+
+  /** Tries again what was held, in order, and answers what waited for a lease. */
+  pump(): void {
+    if (this.#leaseWaiters.length > 0 && this.#shard.serves) {
+      const waiters = this.#leaseWaiters;
+      this.#leaseWaiters = [];
+      for (const pending of waiters) if (pending.state === "ordered") this.#release(pending);
+    }
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = [];
+    const blocked = new Set<number>();
+    for (const pending of held) {
+      if (pending.state !== "held") continue;
+      const session = this.#session(pending);
+      const { session: id } = pending.operation;
+      session.held -= 1;
+      if (blocked.has(id) || !this.#dispatch(pending, session)) {
+        if (id !== 0) blocked.add(id);
+        this.#hold(pending, session);
+      }
+    }
+  }
+
+  /** Gives up on what has waited for too long. */
+  tick(): void {
+    const { now, limits } = this.#host;
+    for (const pending of this.#undecided) {
+      if (now.monoMs - pending.submittedMs < limits.operationMsMax) break;
+      const isUnknown = pending.mayHaveRun && pending.operation.request.isWrite;
+      this.#finish(pending, isUnknown ? UNCERTAIN_LATE : TRY_AGAIN_LATER);
+    }
+  }
+}

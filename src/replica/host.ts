@@ -1,0 +1,44 @@
+/** What a shard asks of the node's core that it lives in. */
+
+import type { Reply } from "../data/reply.ts";
+import type { Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
+import type { Message } from "./messages.ts";
+import type { Mutant } from "./mutants.ts";
+import type { CoreEvent, Limits, Operation, Time } from "./surface.ts";
+
+export interface Counters {
+  forwarded: number;
+  ordered: number;
+  committed: number;
+  localReads: number;
+  waitingReads: number;
+  suspicions: number;
+  failovers: number;
+  epochs: number;
+  resent: number;
+}
+
+export interface Host {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly limits: Limits;
+  /** Of the input that is being handled. */
+  readonly now: Time;
+  readonly settings: Settings;
+  readonly counters: Counters;
+  /** The node hands everything over and orders nothing more. */
+  readonly isDraining: boolean;
+  /** Test only: the rule that is deliberately broken. */
+  readonly mutant: Mutant | undefined;
+  send(to: NodeId, message: Message): void;
+  answer(operation: Operation, reply: Reply): void;
+  emit(event: CoreEvent): void;
+  /** Sends a heartbeat to one peer, or to all, at the next drain. */
+  beatSoon(to?: NodeId): void;
+  /** Asks a peer for its configuration, which seems to be newer. */
+  askConfiguration(peer: NodeId): void;
+  /** Incarnation of the process at the other end of the data link; undefined without a link. */
+  linkedIncarnation(peer: NodeId): Incarnation | undefined;
+  /** Lets the shard send what is due, and try again what it holds, at the next drain. */
+  touch(shard: ShardId): void;
+}

@@ -1,0 +1,108 @@
+/** A shard's log: the entries that someone may still ask for, and the epoch of every seq, also of those cut (R8). */
+
+import { assert } from "../kit/assert.ts";
+import type { Entry } from "./messages.ts";
+
+/**
+ * Entries in order without a gap, from `firstSeq` to `lastSeq`. What is committed may be cut from the front.
+ * Invariant: the epoch table's first seqs and epochs both grow.
+ */
+export class Log {
+  #entries: Entry[] = [];
+  /** Bytes of each entry, beside the entries. */
+  #sizes: number[] = [];
+  /** Index of the first entry that is not cut; the array is compacted now and then. */
+  #head = 0;
+  #lastSeq = 0;
+  #bytes = 0;
+  #epochs: { readonly epoch: number; readonly firstSeq: number }[] = [];
+
+  /** Seq of the last entry, cut or not; 0 for an empty log. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** Seq of the oldest entry that is still held; `lastSeq + 1` if none is. */
+  get firstSeq(): number {
+    return this.#lastSeq - (this.#entries.length - this.#head) + 1;
+  }
+
+  /** Bytes of the entries held. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Epoch of the last entry; 0 for an empty log. */
+  get lastEpoch(): number {
+    return this.#epochs.at(-1)?.epoch ?? 0;
+  }
+
+  /** @param bytes what the entry counts in the bounds. */
+  append(entry: Entry, bytes: number): void {
+    assert(entry.seq === this.#lastSeq + 1, "the log has no gaps");
+    const epoch = this.lastEpoch;
+    assert(entry.epoch >= epoch, "epochs grow along the log");
+    if (entry.epoch > epoch) this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
+    this.#entries.push(entry);
+    this.#sizes.push(bytes);
+    this.#bytes += bytes;
+    this.#lastSeq = entry.seq;
+  }
+
+  /** The entry `seq`, or undefined if it is cut or not there yet. */
+  at(seq: number): Entry | undefined {
+    if (seq < this.firstSeq || seq > this.#lastSeq) return undefined;
+    return this.#entries[this.#head + seq - this.firstSeq];
+  }
+
+  /** Bytes that the entry `seq` counts; 0 if it is not held. */
+  bytesAt(seq: number): number {
+    if (seq < this.firstSeq || seq > this.#lastSeq) return 0;
+    return this.#sizes[this.#head + seq - this.firstSeq] ?? 0;
+  }
+
+  /** The entries from `fromSeq` to the end, as far as about `bytesMax` bytes and at least one. */
+  slice(fromSeq: number, bytesMax: number): readonly Entry[] {
+    assert(fromSeq >= this.firstSeq, "only what is held can be sent");
+    const start = this.#head + fromSeq - this.firstSeq;
+    let end = start;
+    for (let bytes = 0; end < this.#entries.length && bytes < bytesMax; end += 1) {
+      bytes += this.#sizes[end] ?? 0;
+    }
+    return this.#entries.slice(start, end);
+  }
+
+  /** Epoch in which `seq` was ordered, also if it is cut; 0 for seq 0, undefined past the end or before the table. */
+  epochAt(seq: number): number | undefined {
+    if (seq === 0) return 0;
+    if (seq > this.#lastSeq) return undefined;
+    for (let index = this.#epochs.length - 1; index >= 0; index -= 1) {
+      const row = this.#epochs[index];
+      if (row !== undefined && row.firstSeq <= seq) return row.epoch;
+    }
+    return undefined;
+  }
+
+  /** Cuts entries up to `seq` while more than `bytesKept` bytes are held. */
+  cut(seq: number, bytesKept: number): void {
+    while (this.#bytes > bytesKept && this.firstSeq <= seq) {
+      this.#bytes -= this.#sizes[this.#head] ?? 0;
+      this.#head += 1;
+    }
+    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#sizes = this.#sizes.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Begins anew after a copy: the state holds all up to `seq`, whose epoch is `epoch`; no entry is held. */
+  reset(seq: number, epoch: number): void {
+    this.#entries = [];
+    this.#sizes = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.#lastSeq = seq;
+    this.#epochs = epoch === 0 ? [] : [{ epoch, firstSeq: seq }];
+  }
+}

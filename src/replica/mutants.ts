@@ -1,0 +1,44 @@
+/**
+ * Deliberate breaks of one rule each, for testing the simulator: it must find every one. Nothing but tests sets one.
+ */
+
+/** Name of the break, the rule it breaks, and what it does. */
+export const MUTANTS = {
+  "two-primaries": "R1: who was primary goes on ordering in the next epoch",
+  "accepts-any-epoch": "R2: a backup takes entries of an epoch that is not its own",
+  "accepts-gaps": "R2: a backup takes an entry that is not the next one",
+  "commits-alone": "R3: what the primary has counts as committed",
+  "commits-by-majority": "R3: a majority of the in-sync replicas is enough",
+  "acks-of-any-epoch": "R3: acknowledgements of other epochs count",
+  "arrival-is-ack": "R3: what was sent to a member counts as acknowledged",
+  "dirty-reads": "R4: reads do not wait for uncommitted effects",
+  "reads-overtake": "R4: a read does not wait for its session's forwarded writes",
+  "no-lease": "R5: everyone serves without a lease",
+  "echo-of-any-epoch": "R5: echoes count whatever epoch they name",
+  "suspects-early": "R5: a member is removed before its lease has run out",
+  "removes-live-at-once": "R5: a live member is removed while it still has echoes",
+  "stall-restarts": "R5: every stall restarts the suspicion timers",
+  "unproven-acts": "R6: a member proposes before it has an epoch start",
+  "no-relay": "R6: swaps go to the register only, never through a peer",
+  "keeps-configuration": "R6: nodes do not pass configurations on",
+  "skips-epoch-start": "R7: a member serves and acknowledges without an epoch start",
+  "skips-tail": "R7: a new primary does not fetch what it lacks",
+  "late-answer": "R7: a member accepts the old epoch's entries after it has told its position",
+  "serves-uncommitted-start": "R7: a member serves before the start of its epoch is committed",
+  "dirty-snapshot": "R9: what a copy held uncommitted counts as clean",
+  "unfiltered-copy": "R9: a learner gets effects on slots that are not copied yet",
+  "promotes-uncopied": "R9: a learner is promoted before its copy is complete",
+  "flapping-promotion": "R9: a learner is promoted without the lease test and without waiting",
+  "copy-without-stamps": "R10: a copy does not bring the stamps",
+  "no-stamp-check": "R10: a primary runs whatever arrives",
+  "blind-resend": "R10: at an epoch change everything is sent again under new stamps",
+  "forwards-of-any-epoch": "R10: a primary runs copies of other epochs",
+  "never-resends": "R10: nothing is sent again after a reset",
+  "backup-expires": "R11: backups judge by their own clocks that a key has ended",
+  "below-min-answers-ok": "R13: a write that commits below minInSync is answered OK",
+  "lost-transfer": "R14: a transfer whose swap got no answer is waited for without end",
+  "tail-of-transfer": "R14: a transfer does not wait for the successor to have everything",
+  "no-backpressure": "R15: the primary orders on however far its backups are behind",
+} as const;
+
+export type Mutant = keyof typeof MUTANTS;

@@ -1,0 +1,102 @@
+/** Changes to the configuration, as pure functions from one document to the next (R6). */
+
+import { assert } from "../kit/assert.ts";
+import type {
+  Configuration,
+  Incarnation,
+  NodeId,
+  NodeRecord,
+  ShardId,
+  ShardRecord,
+} from "./configuration.ts";
+
+/** The next epoch of the shard, without the nodes named and with the given primary. */
+export function withoutMembers(
+  record: ShardRecord,
+  removed: ReadonlySet<NodeId>,
+  primary: NodeId,
+): ShardRecord {
+  const inSync = record.inSync.filter((member) => !removed.has(member.node));
+  assert(
+    inSync.some((member) => member.node === primary),
+    "a primary is in sync",
+  );
+  return { ...record, epoch: record.epoch + 1, primary, inSync };
+}
+
+/** The next epoch of the shard, with a learner promoted. */
+export function withMember(
+  record: ShardRecord,
+  node: NodeId,
+  incarnation: Incarnation,
+): ShardRecord {
+  const epoch = record.epoch + 1;
+  const others = record.inSync.filter((member) => member.node !== node);
+  return { ...record, epoch, inSync: [...others, { node, incarnation, since: epoch }] };
+}
+
+/** The next epoch of the shard, with another of its in-sync members as primary. */
+export function withPrimary(record: ShardRecord, primary: NodeId): ShardRecord {
+  return withoutMembers(record, new Set(), primary);
+}
+
+/** How many shards each node is the primary of. */
+export function primaryCounts(shards: readonly ShardRecord[]): Map<NodeId, number> {
+  const counts = new Map<NodeId, number>();
+  for (const shard of shards) counts.set(shard.primary, (counts.get(shard.primary) ?? 0) + 1);
+  return counts;
+}
+
+/** The candidate with the fewest primaries; among equals the one that stands first. */
+export function leastLoaded(
+  candidates: readonly NodeId[],
+  counts: ReadonlyMap<NodeId, number>,
+): NodeId | undefined {
+  let best: NodeId | undefined;
+  for (const node of candidates) {
+    if (best === undefined || (counts.get(node) ?? 0) < (counts.get(best) ?? 0)) best = node;
+  }
+  return best;
+}
+
+/** The next version of the document, with some records replaced. */
+export function withRecords(
+  configuration: Configuration,
+  shards: ReadonlyMap<ShardId, ShardRecord>,
+  nodes: ReadonlyMap<NodeId, NodeRecord> = new Map(),
+): Configuration {
+  return {
+    ...configuration,
+    version: configuration.version + 1,
+    shards: configuration.shards.map((shard) => shards.get(shard.id) ?? shard),
+    nodes: configuration.nodes.map((node) => nodes.get(node.id) ?? node),
+  };
+}
+
+/** True once every node has started and no shard has its first epoch yet. */
+export function canForm(configuration: Configuration): boolean {
+  return (
+    configuration.shards.every((shard) => shard.epoch === 0) &&
+    configuration.nodes.every((node) => node.incarnation !== 0)
+  );
+}
+
+/** Every shard's first epoch: all of its replicas are in sync, for all are empty, and so all are proven. */
+export function formed(configuration: Configuration): ReadonlyMap<ShardId, ShardRecord> {
+  const incarnations = new Map(configuration.nodes.map((node) => [node.id, node.incarnation]));
+  return new Map(
+    configuration.shards.map((shard) => [
+      shard.id,
+      {
+        ...shard,
+        epoch: 1,
+        primary: shard.replicas[0] ?? "",
+        inSync: shard.replicas.map((node) => ({
+          node,
+          incarnation: incarnations.get(node) ?? 0,
+          since: 0,
+        })),
+      },
+    ]),
+  );
+}

@@ -1,0 +1,1107 @@
+/**
+ * One shard's protocol at one node: ordering, applying, acknowledging, committing, epochs, takeover, and feeding learners.
+ * What the clients of this node asked is the courier's part. It must never order in an epoch before it has merged the
+ * tail (R7), and never serve in one before it has the epoch start and a lease (R5).
+ */
+
+import type { Effect } from "../data/effect.ts";
+import { Refusal, type Reply } from "../data/reply.ts";
+import { assert } from "../kit/assert.ts";
+import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
+import { Courier } from "./courier.ts";
+import { Feed } from "./feed.ts";
+import type { Host } from "./host.ts";
+import { Log } from "./log.ts";
+import type {
+  Answer,
+  Append,
+  CopyAck,
+  CopyChunk,
+  CopyStart,
+  Entry,
+  EpochStart,
+  Forward,
+  Message,
+  Position,
+  ShardBeat,
+  Stamp,
+  Tail,
+} from "./messages.ts";
+import type { Outcome, Request, StateMachine } from "./ports.ts";
+import { Stamps } from "./stamps.ts";
+
+/** Bytes of entries that one message carries at most; a stream goes on with the next. */
+const MESSAGE_BYTES = 1 << 20;
+/** What an entry counts in the bounds beside its effects. */
+const ENTRY_BYTES = 64;
+/** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
+const EARLY_FORWARDS_MAX = 10_000;
+/** Keys that one tick expires at most. */
+const EXPIRED_PER_TICK = 64;
+
+const NO_EFFECTS: readonly Effect[] = [];
+
+export const NO_REPLICAS = new Refusal("NOREPLICAS", "Not enough good replicas to write.");
+export const UNCERTAIN_BELOW_MIN = new Refusal(
+  "UNCERTAIN",
+  "The write is on fewer in-sync replicas than min-in-sync asks for; it may be lost",
+);
+
+/** What a node knows of another replica of the shard; begins anew with every epoch. */
+export class PeerView {
+  /** Newest own send time that the peer has echoed in this epoch. */
+  echoMs = Number.NEGATIVE_INFINITY;
+  /** Own time of the last heartbeat that counted; of the epoch's installation before one did. */
+  heardMs: number;
+  /** A heartbeat has counted in this epoch. */
+  counted = false;
+  /** The newest heartbeat from the peer named this epoch, so what it is sent echoes. */
+  echoes = false;
+  /** What the peer has acknowledged in this epoch. */
+  ackSeq = 0;
+  /** When `ackSeq` last grew or had nothing to grow to. */
+  ackMovedMs: number;
+  startedEpoch = 0;
+  ready = false;
+  /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */
+  sentSeq: number | undefined;
+  /** At the primary: since when it has not echoed, to remove a live member. */
+  evictingSinceMs: number | undefined;
+
+  constructor(nowMs: number) {
+    this.heardMs = nowMs;
+    this.ackMovedMs = nowMs;
+  }
+}
+
+interface Handover {
+  readonly successor: NodeId;
+  readonly startedMs: number;
+  /** When the swap was asked for; undefined while the successor is not ready. */
+  proposedMs: number | undefined;
+}
+
+interface Incoming {
+  readonly from: NodeId;
+  readonly message: Forward;
+}
+
+export class Shard {
+  readonly id: ShardId;
+  record: ShardRecord;
+  readonly machine: StateMachine;
+  readonly log = new Log();
+  readonly courier: Courier;
+  readonly #host: Host;
+  readonly #stamps = new Stamps();
+
+  /** In-sync in the installed epoch, with a log that is a prefix of the shard's. */
+  isMember = false;
+  isPrimary = false;
+  /** The epoch start has been received (or, at the primary, sent) and everything before it. */
+  isStarted = false;
+  /** Last seq before the epoch's own entries; -1 before the epoch start. */
+  startSeq = -1;
+  /** The last epoch that was started here: proven if not below the membership's `since` (R6). */
+  startedEpoch = 0;
+  /** Invariant: never shrinks while the state is a prefix of the shard's history. */
+  commitSeq = 0;
+  /** The lease holds before this own time. */
+  leaseUntilMs = Number.NEGATIVE_INFINITY;
+  /** Nothing before this own time counts towards a suspicion: the node has only been proven since. */
+  provenSinceMs = 0;
+  readonly views = new Map<NodeId, PeerView>();
+  /** Members that the primary cannot begin with: their log is no prefix, or needs what is cut. */
+  readonly unfit = new Set<NodeId>();
+  handover: Handover | undefined;
+  lastCommitMs = Number.NEGATIVE_INFINITY;
+  uncommittedBytes = 0;
+
+  /** The state equals a prefix of the shard's log: at the beginning, and again once a copy is whole. */
+  #isValid = true;
+  #otherMembers: readonly Member[] = [];
+  #positions = new Map<NodeId, Position>();
+  #inbox: Incoming[] = [];
+  #ackDue = false;
+  #askedPositionMs = Number.NEGATIVE_INFINITY;
+  /** At the primary: answers of reads that wait for a commit, by its seq. */
+  #readAnswers = new Map<number, { readonly to: NodeId; readonly message: Answer }[]>();
+  /** At the primary: a forwarder's reads are answered in order. */
+  #readAfter = new Map<NodeId, number>();
+  readonly #feeds = new Map<NodeId, Feed>();
+  #nextCopyId = 1;
+  /** At a learner: the copy under way. */
+  #copy: { readonly id: number; readonly epoch: number; isWhole: boolean } | undefined;
+  #askedLearnMs = Number.NEGATIVE_INFINITY;
+  /** At the primary: (seq, own time) samples, to tell the age of what a member lacks. */
+  #lagMarks: { readonly seq: number; readonly atMs: number }[] = [];
+  /** The primary's wall clock as last seen, and when (R11). */
+  #wallMs = 0;
+  #wallSeenMs = 0;
+
+  constructor(host: Host, record: ShardRecord, machine: StateMachine) {
+    this.#host = host;
+    this.id = record.id;
+    this.record = { ...record, epoch: 0, inSync: [] };
+    this.machine = machine;
+    this.courier = new Courier(host, this);
+  }
+
+  get epoch(): number {
+    return this.record.epoch;
+  }
+
+  get isReplica(): boolean {
+    return this.record.replicas.includes(this.#host.nodeId);
+  }
+
+  get isAsync(): boolean {
+    return this.#host.settings.replication === "async";
+  }
+
+  /** In-sync members other than this node. */
+  get otherMembers(): readonly Member[] {
+    return this.#otherMembers;
+  }
+
+  /** This node's membership, if it is in sync. */
+  get membership(): Member | undefined {
+    if (!this.isMember) return undefined;
+    return this.record.inSync.find((member) => member.node === this.#host.nodeId);
+  }
+
+  /** Whether this node may propose, be named primary and be a source (R6). */
+  get isProven(): boolean {
+    const { membership } = this;
+    return membership !== undefined && this.startedEpoch >= membership.since;
+  }
+
+  /** R5: every other in-sync member has echoed a send time less than a lease ago. */
+  get hasLease(): boolean {
+    if (this.#host.mutant === "no-lease") return this.isMember;
+    return this.isMember && this.#host.now.monoMs < this.leaseUntilMs;
+  }
+
+  get isStartCommitted(): boolean {
+    return this.isStarted && this.commitSeq >= this.startSeq;
+  }
+
+  get serves(): boolean {
+    return this.isMember && this.isStartCommitted && this.hasLease && !this.#host.isDraining;
+  }
+
+  /** Whether the primary may order now. */
+  get canOrder(): boolean {
+    return (
+      this.isPrimary &&
+      this.isStarted &&
+      this.handover === undefined &&
+      !this.#host.isDraining &&
+      this.hasLease &&
+      (this.uncommittedBytes < this.#host.limits.uncommittedBytesMax ||
+        this.#host.mutant === "no-backpressure")
+    );
+  }
+
+  /** Whether commands can be sent to the primary now: not before this node has its epoch's start (R10). */
+  get canForward(): boolean {
+    const { primary } = this.record;
+    if (this.epoch === 0 || primary === this.#host.nodeId) return false;
+    if (this.isMember && !this.isStarted) return false;
+    const incarnation = this.#host.linkedIncarnation(primary);
+    return incarnation !== undefined && incarnation === this.#incarnationOfMember(primary);
+  }
+
+  get isBelowMin(): boolean {
+    return this.record.inSync.length < this.#host.settings.minInSync;
+  }
+
+  /** The primary's wall clock now, as far as this node can tell (R11). */
+  get wallMs(): number {
+    const { now } = this.#host;
+    if (this.isPrimary || this.#host.mutant === "backup-expires") {
+      return Math.max(now.wallMs, this.#wallMs);
+    }
+    return this.#wallMs === 0 ? now.wallMs : this.#wallMs + (now.monoMs - this.#wallSeenMs);
+  }
+
+  /** A replica that is not in sync holds a whole copy and has a fresh echo of every member. */
+  get isReady(): boolean {
+    return (
+      !this.isMember &&
+      this.#copy !== undefined &&
+      this.#copy.epoch === this.epoch &&
+      (this.#copy.isWhole || this.#host.mutant === "promotes-uncopied") &&
+      this.#host.now.monoMs < this.leaseUntilMs
+    );
+  }
+
+  #incarnationOfMember(node: NodeId): number | undefined {
+    return this.record.inSync.find((member) => member.node === node)?.incarnation;
+  }
+
+  view(node: NodeId): PeerView {
+    let view = this.views.get(node);
+    if (view === undefined) {
+      view = new PeerView(this.#host.now.monoMs);
+      this.views.set(node, view);
+    }
+    return view;
+  }
+
+  // ---------------------------------------------------------------- epochs (R6, R7)
+
+  /** Installs a later epoch: from here on nothing of the one before is accepted. */
+  install(record: ShardRecord): void {
+    assert(record.epoch > this.epoch, "epochs grow");
+    const host = this.#host;
+    const wasMember = this.isMember;
+    const isListed = record.inSync.some(
+      (member) => member.node === host.nodeId && member.incarnation === host.incarnation,
+    );
+    const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
+    this.record = record;
+    this.isMember = isListed && this.#isValid;
+    this.isPrimary = this.isMember && (record.primary === host.nodeId || staysPrimary);
+    this.isStarted = false;
+    this.startSeq = -1;
+    this.#otherMembers = record.inSync.filter((member) => member.node !== host.nodeId);
+    this.unfit.clear();
+    this.handover = undefined;
+    this.#readAnswers.clear();
+    this.#readAfter.clear();
+    this.#feeds.clear();
+    this.#lagMarks = [];
+    this.#ackDue = false;
+    this.#askedPositionMs = host.now.monoMs;
+    this.#askedLearnMs = Number.NEGATIVE_INFINITY;
+    this.#inbox = this.#inbox.filter(
+      ({ message }) => message.epoch === record.epoch || host.mutant === "forwards-of-any-epoch",
+    );
+    for (const [node, position] of this.#positions) {
+      if (position.epoch !== record.epoch) this.#positions.delete(node);
+    }
+    const views = new Map(this.views);
+    this.views.clear();
+    for (const node of record.replicas) {
+      if (node === host.nodeId) continue;
+      const view = this.view(node);
+      view.startedEpoch = views.get(node)?.startedEpoch ?? 0;
+      if (host.mutant === "acks-of-any-epoch") view.ackSeq = views.get(node)?.ackSeq ?? 0;
+      if (host.mutant === "echo-of-any-epoch") {
+        view.echoMs = views.get(node)?.echoMs ?? Number.NEGATIVE_INFINITY;
+        view.echoes = true;
+      }
+    }
+    this.#updateLease();
+    if (!this.isMember) {
+      this.#isValid = false;
+      this.#copy = undefined;
+    }
+    host.beatSoon();
+    host.touch(this.id);
+    this.courier.epochInstalled(wasMember && this.isMember);
+    if (this.isPrimary) this.maybeBegin();
+    else if (isListed) this.#sendPosition();
+    if (host.mutant === "skips-epoch-start" && this.isMember && !this.isStarted) {
+      this.startSeq = this.log.lastSeq;
+      this.#becomeStarted();
+    }
+  }
+
+  /**
+   * Tells the primary where this node stands: it (re)begins the stream from there. A copy that is not whole is no
+   * state to begin from, which -1 says.
+   */
+  #sendPosition(): void {
+    this.#askedPositionMs = this.#host.now.monoMs;
+    this.#host.send(this.record.primary, {
+      kind: "position",
+      shard: this.id,
+      epoch: this.epoch,
+      lastSeq: this.isMember ? this.log.lastSeq : -1,
+      lastEpoch: this.log.lastEpoch,
+      startedEpoch: this.startedEpoch,
+    });
+  }
+
+  #onPosition(from: NodeId, position: Position): void {
+    if (position.epoch < this.epoch) return;
+    this.#positions.set(from, position);
+    if (position.epoch > this.epoch || !this.isPrimary) return;
+    if (this.isStarted) this.#beginStream(from, position);
+    else this.maybeBegin();
+  }
+
+  /** At the primary of a new epoch: merges the tail of the members' logs, then begins to order. */
+  maybeBegin(): boolean {
+    if (!this.isPrimary || this.isStarted || this.unfit.size > 0) return false;
+    let highest: Position | undefined;
+    let source: NodeId = "";
+    for (const member of this.#otherMembers) {
+      const position = this.#positions.get(member.node);
+      if (position === undefined) {
+        if (this.#host.mutant === "two-primaries") continue;
+        return false;
+      }
+      const isProven =
+        position.startedEpoch >= member.since || this.#host.mutant === "unproven-acts";
+      if (isProven && position.lastSeq > (highest?.lastSeq ?? this.log.lastSeq)) {
+        highest = position;
+        source = member.node;
+      }
+    }
+    if (highest !== undefined && this.#host.mutant !== "skips-tail") {
+      this.#host.send(source, {
+        kind: "fetch",
+        shard: this.id,
+        epoch: this.epoch,
+        fromSeq: this.log.lastSeq,
+      });
+      return false;
+    }
+    for (const member of this.#otherMembers) {
+      const position = this.#positions.get(member.node);
+      if (position !== undefined && !this.#canFeed(position)) this.unfit.add(member.node);
+    }
+    if (this.unfit.size > 0 && this.#host.mutant !== "skips-tail") return false;
+    this.startSeq = this.log.lastSeq;
+    this.#becomeStarted();
+    for (const member of this.#otherMembers) {
+      const position = this.#positions.get(member.node);
+      if (position !== undefined) this.#beginStream(member.node, position);
+    }
+    return true;
+  }
+
+  /** The member's log is a prefix of this one's (R8), and what follows it is still held. */
+  #canFeed(position: Position): boolean {
+    return (
+      position.lastSeq >= 0 &&
+      position.lastSeq + 1 >= this.log.firstSeq &&
+      this.log.epochAt(position.lastSeq) === position.lastEpoch
+    );
+  }
+
+  #beginStream(to: NodeId, position: Position): void {
+    if (!this.#otherMembers.some((member) => member.node === to)) return;
+    if (!this.#canFeed(position)) {
+      this.unfit.add(to);
+      return;
+    }
+    this.#host.send(to, {
+      kind: "epoch-start",
+      shard: this.id,
+      epoch: this.epoch,
+      startSeq: this.startSeq,
+      fromSeq: position.lastSeq,
+      wallMs: this.wallMs,
+    });
+    const view = this.view(to);
+    view.sentSeq = position.lastSeq;
+    view.ackMovedMs = this.#host.now.monoMs;
+    this.#host.touch(this.id);
+  }
+
+  #becomeStarted(): void {
+    const { membership } = this;
+    assert(membership !== undefined, "only a member can start an epoch");
+    if (this.startedEpoch < membership.since) this.provenSinceMs = this.#host.now.monoMs;
+    this.isStarted = true;
+    this.startedEpoch = this.epoch;
+    this.#ackDue = true;
+    this.#host.beatSoon();
+    this.#host.touch(this.id);
+    this.maybeCommit();
+    this.courier.epochStarted();
+  }
+
+  #onEpochStart(from: NodeId, start: EpochStart): void {
+    if (start.epoch !== this.epoch || from !== this.record.primary || !this.isMember) return;
+    if (this.isPrimary) return;
+    this.#seeWall(start.wallMs);
+    if (start.fromSeq > this.log.lastSeq) {
+      this.#sendPosition();
+      return;
+    }
+    if (this.startSeq < 0) {
+      if (this.#host.mutant === undefined) {
+        assert(this.log.lastSeq <= start.startSeq, "a member's log is a prefix of its primary's");
+      }
+      this.startSeq = start.startSeq;
+    }
+    this.#maybeStarted();
+  }
+
+  #maybeStarted(): void {
+    if (!this.isStarted && this.startSeq >= 0 && this.log.lastSeq >= this.startSeq) {
+      this.#becomeStarted();
+    }
+  }
+
+  #onTail(tail: Tail): void {
+    if (tail.epoch !== this.epoch || !this.isPrimary || this.isStarted) return;
+    for (const entry of tail.entries) {
+      if (entry.seq === this.log.lastSeq + 1) this.#apply(entry);
+    }
+    this.maybeBegin();
+  }
+
+  // ---------------------------------------------------------------- ordering and applying (R1, R2)
+
+  /**
+   * Runs a request at the primary. It becomes an entry if it changed something, or if it is another node's write: then
+   * the log remembers that it ran.
+   * @returns the entry's seq, or 0 if there is none.
+   */
+  execute(request: Request, stamp: Stamp, isLogged: boolean): Outcome & { readonly seq: number } {
+    const seq = this.log.lastSeq + 1;
+    const outcome = this.machine.run(request, seq, this.wallMs);
+    if (outcome.effects.length === 0 && !isLogged) return { ...outcome, seq: 0 };
+    this.#order(stamp, outcome.reply, outcome.effects);
+    return { ...outcome, seq };
+  }
+
+  /** Whether the log already holds the stamp. */
+  findStamp(stamp: Stamp): ReturnType<Stamps["find"]> {
+    return this.#host.mutant === "no-stamp-check" ? undefined : this.#stamps.find(stamp);
+  }
+
+  #order(stamp: Stamp | undefined, reply: Reply, effects: readonly Effect[]): void {
+    assert(this.isPrimary && this.isStarted, "only the primary of a started epoch orders");
+    const seq = this.log.lastSeq + 1;
+    this.#append({ seq, epoch: this.epoch, stamp, reply, effects });
+    this.#host.counters.ordered += 1;
+    this.#host.touch(this.id);
+    this.maybeCommit();
+  }
+
+  #append(entry: Entry): void {
+    const replyBytes = typeof entry.reply === "string" ? entry.reply.length : 0;
+    const bytes = ENTRY_BYTES + replyBytes + this.machine.effectBytes(entry.effects);
+    this.log.append(entry, bytes);
+    this.uncommittedBytes += bytes;
+    if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
+    this.#ackDue = true;
+  }
+
+  /** Takes an entry that another node ordered. */
+  #apply(entry: Entry): void {
+    this.machine.apply(entry.effects, entry.seq);
+    this.#append(entry);
+    const { stamp } = entry;
+    if (
+      stamp !== undefined &&
+      this.isMember &&
+      stamp.node === this.#host.nodeId &&
+      stamp.incarnation === this.#host.incarnation
+    ) {
+      this.courier.ordered(stamp.counter, entry.seq, entry.reply);
+    }
+    this.#host.touch(this.id);
+  }
+
+  #onAppend(from: NodeId, append: Append): void {
+    const { mutant } = this.#host;
+    const isOfEpoch =
+      append.epoch === this.epoch ||
+      (append.epoch < this.epoch &&
+        (mutant === "accepts-any-epoch" || (mutant === "late-answer" && !this.isStarted)));
+    if (!isOfEpoch || this.isPrimary) return;
+    if (append.epoch === this.epoch && from !== this.record.primary) return;
+    const isFed = this.isMember
+      ? this.startSeq >= 0 || append.epoch < this.epoch
+      : this.#copy?.epoch === this.epoch;
+    if (!isFed) return;
+    if (append.epoch === this.epoch) this.#seeWall(append.wallMs);
+    for (const entry of append.entries) {
+      if (entry.seq <= this.log.lastSeq) continue;
+      if (entry.seq > this.log.lastSeq + 1) {
+        if (this.#host.mutant === "accepts-gaps") {
+          this.log.reset(entry.seq - 1, this.log.lastEpoch);
+        } else {
+          if (this.isMember) this.#sendPosition();
+          break;
+        }
+      }
+      this.#apply(entry);
+    }
+    this.#maybeStarted();
+    if (this.isStarted || !this.isMember)
+      this.#advance(Math.min(append.commitSeq, this.log.lastSeq));
+    this.maybeCommit();
+  }
+
+  // ---------------------------------------------------------------- acknowledging and committing (R3)
+
+  #onAck(from: NodeId, epoch: number, seq: number): void {
+    if (epoch !== this.epoch && this.#host.mutant !== "acks-of-any-epoch") return;
+    this.#acknowledged(this.view(from), seq);
+    this.maybeCommit();
+  }
+
+  #acknowledged(view: PeerView, seq: number): void {
+    if (seq <= view.ackSeq) return;
+    view.ackSeq = seq;
+    view.ackMovedMs = this.#host.now.monoMs;
+  }
+
+  /** Commits what every in-sync member has acknowledged in this epoch; returns whether anything was. */
+  maybeCommit(): boolean {
+    if (!this.isStarted || !this.isMember) return false;
+    let seq = this.log.lastSeq;
+    const { mutant } = this.#host;
+    if (mutant === "commits-by-majority") {
+      const acks = this.#otherMembers.map((member) => this.view(member.node).ackSeq);
+      acks.push(seq);
+      acks.sort((a, b) => b - a);
+      seq = acks[Math.floor(acks.length / 2)] ?? seq;
+    } else if (mutant !== "commits-alone" || !this.isPrimary) {
+      for (const member of this.#otherMembers) {
+        const view = this.view(member.node);
+        const ack =
+          mutant === "arrival-is-ack" && this.isPrimary
+            ? Math.max(view.ackSeq, view.sentSeq ?? 0)
+            : view.ackSeq;
+        if (ack < seq) seq = ack;
+      }
+    }
+    return this.#advance(Math.min(seq, this.log.lastSeq));
+  }
+
+  #advance(seq: number): boolean {
+    if (seq <= this.commitSeq) return false;
+    assert(seq <= this.log.lastSeq, "only what is here can be known as committed");
+    const from = this.commitSeq;
+    this.commitSeq = seq;
+    this.lastCommitMs = this.#host.now.monoMs;
+    this.#host.counters.committed += seq - from;
+    for (let at = from + 1; at <= seq; at += 1) {
+      this.uncommittedBytes -= this.log.bytesAt(at);
+      if (this.isPrimary) this.#answerForwarder(at);
+      if (this.isMember) this.courier.committed(at, this.isBelowMin);
+      const answers = this.#readAnswers.get(at);
+      if (answers !== undefined) {
+        this.#readAnswers.delete(at);
+        for (const { to, message } of answers) this.#host.send(to, message);
+      }
+    }
+    this.machine.committed(seq);
+    let cut = seq;
+    for (const feed of this.#feeds.values()) cut = Math.min(cut, feed.sentSeq);
+    this.log.cut(cut, this.#host.limits.retainedBytesMax);
+    this.#host.touch(this.id);
+    return true;
+  }
+
+  /** A forwarder that is no in-sync member does not see its stamp in a log of its own. */
+  #answerForwarder(seq: number): void {
+    const entry = this.log.at(seq);
+    const stamp = entry?.stamp;
+    if (entry === undefined || stamp === undefined || stamp.node === this.#host.nodeId) return;
+    if (this.#otherMembers.some((member) => member.node === stamp.node)) return;
+    this.#sendAnswer(stamp.node, stamp.counter, this.#finalReply(entry.reply));
+  }
+
+  /** R13: a write that commits below the minimum is not answered OK. */
+  #finalReply(reply: Reply): Reply {
+    return this.isBelowMin && this.#host.mutant !== "below-min-answers-ok"
+      ? UNCERTAIN_BELOW_MIN
+      : reply;
+  }
+
+  #sendAnswer(to: NodeId, counter: number, reply: Reply): void {
+    this.#host.send(to, { kind: "answer", shard: this.id, epoch: this.epoch, counter, reply });
+  }
+
+  // ---------------------------------------------------------------- commands of other nodes (R10)
+
+  #onForward(from: NodeId, message: Forward): void {
+    if (message.epoch < this.epoch && this.#host.mutant !== "forwards-of-any-epoch") return;
+    if (message.epoch > this.epoch) {
+      if (this.#inbox.length < EARLY_FORWARDS_MAX) this.#inbox.push({ from, message });
+      return;
+    }
+    if (!this.isPrimary) return;
+    if (this.#inbox.length === 0 && this.canOrder) this.#runForward(from, message);
+    else this.#inbox.push({ from, message });
+  }
+
+  #runInbox(): void {
+    let done = 0;
+    for (const { from, message } of this.#inbox) {
+      if (!this.canOrder) break;
+      if (message.epoch > this.epoch) break;
+      this.#runForward(from, message);
+      done += 1;
+    }
+    if (done > 0) this.#inbox.splice(0, done);
+  }
+
+  #runForward(from: NodeId, message: Forward): void {
+    const { stamp, request } = message;
+    // What a dead predecessor of the forwarder sent concerns nobody.
+    if (this.#host.linkedIncarnation(from) !== stamp.incarnation || stamp.node !== from) return;
+    const found = this.findStamp(stamp);
+    if (found === "done") return;
+    if (found !== undefined) {
+      this.#answerAt(from, found.seq, stamp.counter, this.#finalReply(found.reply));
+      return;
+    }
+    if (request.isWrite && this.isBelowMin) {
+      this.#sendAnswer(from, stamp.counter, NO_REPLICAS);
+      return;
+    }
+    if (!request.isWrite) {
+      const outcome = this.machine.read(request, this.wallMs);
+      if (outcome !== undefined) {
+        this.#answerRead(from, stamp.counter, outcome);
+        return;
+      }
+    }
+    const outcome = this.execute(request, stamp, request.isWrite);
+    if (outcome.seq === 0) this.#answerRead(from, stamp.counter, outcome);
+    else if (this.isAsync && !this.#otherMembers.some((member) => member.node === from)) {
+      this.#sendAnswer(from, stamp.counter, outcome.reply);
+    }
+  }
+
+  #answerRead(to: NodeId, counter: number, outcome: Outcome): void {
+    const after = Math.max(this.waitSeq(outcome.readSeq), this.#readAfter.get(to) ?? 0);
+    this.#readAfter.set(to, after);
+    this.#answerAt(to, after, counter, outcome.reply);
+  }
+
+  #answerAt(to: NodeId, seq: number, counter: number, reply: Reply): void {
+    if (seq <= this.commitSeq || this.isAsync) {
+      this.#sendAnswer(to, counter, reply);
+      return;
+    }
+    const message: Answer = {
+      kind: "answer",
+      shard: this.id,
+      epoch: this.epoch,
+      counter,
+      reply,
+    };
+    const waiting = this.#readAnswers.get(seq);
+    if (waiting === undefined) this.#readAnswers.set(seq, [{ to, message }]);
+    else waiting.push({ to, message });
+  }
+
+  /** The seq whose commit a read has to wait for that saw `readSeq` (R4, R7); 0 if none. */
+  waitSeq(readSeq: number): number {
+    if (this.isAsync) return 0;
+    const { mutant } = this.#host;
+    const dirty = mutant === "dirty-reads" ? 0 : readSeq;
+    const start = mutant === "serves-uncommitted-start" ? 0 : this.startSeq;
+    return Math.max(dirty, start);
+  }
+
+  /** A read at this replica; undefined if a key seems to be past its time and only the primary may tell (R11). */
+  read(request: Request): Outcome | undefined {
+    return this.machine.read(request, this.wallMs);
+  }
+
+  // ---------------------------------------------------------------- learners (R9)
+
+  #onLearn(from: NodeId, epoch: number): void {
+    if (epoch !== this.epoch || !this.isPrimary || !this.isStarted) return;
+    if (!this.record.replicas.includes(from)) return;
+    if (this.#otherMembers.some((member) => member.node === from)) return;
+    const copyId = this.#nextCopyId;
+    this.#nextCopyId += 1;
+    this.#host.emit({ kind: "copy", shard: this.id, learner: from, step: "begun" });
+    this.#host.send(from, {
+      kind: "copy-start",
+      shard: this.id,
+      epoch: this.epoch,
+      copyId,
+      seq: this.log.lastSeq,
+      lastEpoch: this.log.lastEpoch,
+      commitSeq: this.commitSeq,
+      stamps: this.#host.mutant === "copy-without-stamps" ? [] : this.#stamps.records(),
+      wallMs: this.wallMs,
+    });
+    this.#feeds.set(from, new Feed(copyId, this.log.lastSeq, this.record.firstSlot));
+    this.#host.touch(this.id);
+  }
+
+  #onCopyStart(from: NodeId, start: CopyStart): void {
+    if (start.epoch !== this.epoch || this.isMember || from !== this.record.primary) return;
+    this.#isValid = false;
+    this.#copy = { id: start.copyId, epoch: start.epoch, isWhole: false };
+    this.machine.clear();
+    this.log.reset(start.seq, start.lastEpoch);
+    this.commitSeq = Math.min(start.commitSeq, start.seq);
+    if (this.#host.mutant === "dirty-snapshot") this.commitSeq = start.seq;
+    this.uncommittedBytes = 0;
+    this.startedEpoch = 0;
+    this.#stamps.reset(start.stamps);
+    this.#seeWall(start.wallMs);
+  }
+
+  #onCopyChunk(from: NodeId, chunk: CopyChunk): void {
+    const copy = this.#copy;
+    if (copy === undefined || copy.id !== chunk.copyId || chunk.epoch !== this.epoch) return;
+    if (from !== this.record.primary || this.isMember) return;
+    this.machine.copyIn(chunk.records);
+    if (chunk.isLast) {
+      copy.isWhole = true;
+      this.#isValid = true;
+      this.#host.beatSoon();
+    }
+    const { copyId, index } = chunk;
+    this.#host.send(from, { kind: "copy-ack", shard: this.id, epoch: this.epoch, copyId, index });
+  }
+
+  #onCopyAck(from: NodeId, ack: CopyAck): void {
+    const feed = this.#feeds.get(from);
+    if (feed === undefined || ack.epoch !== this.epoch || feed.copyId !== ack.copyId) return;
+    if (feed.acknowledge(ack.index)) {
+      this.#host.emit({ kind: "copy", shard: this.id, learner: from, step: "done" });
+    }
+    this.#host.touch(this.id);
+  }
+
+  /** Whether the learner's copy is whole and its stream unbroken. */
+  isFed(node: NodeId): boolean {
+    const feed = this.#feeds.get(node);
+    return feed !== undefined && (feed.isWhole || this.#host.mutant === "promotes-uncopied");
+  }
+
+  // ---------------------------------------------------------------- heartbeats (R5)
+
+  beatFor(peer: NodeId): ShardBeat {
+    const view = this.view(peer);
+    return {
+      shard: this.id,
+      epoch: this.epoch,
+      echoes: view.echoes && view.evictingSinceMs === undefined,
+      ackSeq: this.isStarted ? this.log.lastSeq : 0,
+      commitSeq: this.commitSeq,
+      startedEpoch: this.startedEpoch,
+      ready: this.isReady,
+    };
+  }
+
+  /**
+   * @param isNewest no heartbeat with a later send time has come from the peer.
+   * @param echoMs own send time that the heartbeat echoes, already known not to be in the future; -1 if none.
+   */
+  onBeat(
+    from: NodeId,
+    beat: ShardBeat,
+    at: {
+      readonly incarnation: number;
+      readonly isNewest: boolean;
+      readonly echoMs: number;
+      readonly wallMs: number;
+    },
+  ): void {
+    if (beat.epoch > this.epoch) this.#host.askConfiguration(from);
+    const memberIncarnation = this.#incarnationOfMember(from);
+    const { mutant } = this.#host;
+    const counts =
+      (beat.epoch === this.epoch ||
+        (mutant === "echo-of-any-epoch" && beat.epoch > 0 && this.epoch > 0)) &&
+      (memberIncarnation === undefined || memberIncarnation === at.incarnation);
+    const view = this.view(from);
+    if (at.isNewest) view.echoes = counts;
+    if (!counts) return;
+    view.heardMs = this.#host.now.monoMs;
+    if (!view.counted) {
+      view.counted = true;
+      // The peer's lease in the new epoch waits for an echo of this very heartbeat.
+      this.#host.beatSoon(from);
+    }
+    if (beat.echoes && at.echoMs > view.echoMs) {
+      view.echoMs = at.echoMs;
+      this.#updateLease();
+    }
+    view.startedEpoch = Math.max(view.startedEpoch, beat.startedEpoch);
+    view.ready = beat.ready;
+    if (memberIncarnation === undefined) return;
+    if (from === this.record.primary) this.#seeWall(at.wallMs);
+    if (beat.epoch === this.epoch) {
+      this.#acknowledged(view, beat.ackSeq);
+      if (this.isStarted) this.#advance(Math.min(beat.commitSeq, this.log.lastSeq));
+      this.maybeCommit();
+    }
+    this.#maybeRestream(view, beat);
+    this.#host.touch(this.id);
+  }
+
+  /** A member whose acknowledgements stand still behind what was sent gets the stream again from there (R7). */
+  #maybeRestream(view: PeerView, beat: ShardBeat): void {
+    const { now, settings } = this.#host;
+    if (!this.isPrimary || !this.isStarted || view.sentSeq === undefined) return;
+    if (beat.startedEpoch !== this.epoch || view.ackSeq >= view.sentSeq) return;
+    if (now.monoMs - view.ackMovedMs < 4 * settings.heartbeatMs) return;
+    if (view.ackSeq + 1 < this.log.firstSeq) return;
+    view.sentSeq = Math.max(view.ackSeq, this.startSeq);
+    view.ackMovedMs = now.monoMs;
+    this.#host.counters.resent += 1;
+  }
+
+  #updateLease(): void {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const member of this.#otherMembers) {
+      oldest = Math.min(oldest, this.view(member.node).echoMs);
+    }
+    this.leaseUntilMs = oldest + this.#host.settings.leaseMs;
+  }
+
+  /** Ends the lease at once: the clock cannot be trusted for the time before now (R5). */
+  endLease(): void {
+    for (const view of this.views.values()) view.echoMs = Number.NEGATIVE_INFINITY;
+    this.#updateLease();
+  }
+
+  /** Moves the suspicion deadlines by a stall of this node's own loop (R5). */
+  moveDeadlines(byMs: number): void {
+    const nowMs = this.#host.now.monoMs;
+    for (const view of this.views.values()) {
+      view.heardMs =
+        this.#host.mutant === "stall-restarts" ? nowMs : Math.min(nowMs, view.heardMs + byMs);
+    }
+  }
+
+  #seeWall(wallMs: number): void {
+    if (wallMs < this.#wallMs) return;
+    this.#wallMs = wallMs;
+    this.#wallSeenMs = this.#host.now.monoMs;
+  }
+
+  // ---------------------------------------------------------------- links, ticks, streams
+
+  receive(from: NodeId, message: Exclude<Message, { readonly kind: "heartbeat" }>): void {
+    switch (message.kind) {
+      case "append":
+        this.#onAppend(from, message);
+        break;
+      case "ack":
+        this.#onAck(from, message.epoch, message.seq);
+        break;
+      case "forward":
+        this.#onForward(from, message);
+        break;
+      case "answer":
+        if (message.epoch === this.epoch) this.courier.answered(message.counter, message.reply);
+        break;
+      case "epoch-start":
+        this.#onEpochStart(from, message);
+        break;
+      case "position":
+        this.#onPosition(from, message);
+        break;
+      case "fetch":
+        this.#onFetch(from, message.epoch, message.fromSeq);
+        break;
+      case "tail":
+        this.#onTail(message);
+        break;
+      case "learn":
+        this.#onLearn(from, message.epoch);
+        break;
+      case "copy-start":
+        this.#onCopyStart(from, message);
+        break;
+      case "copy-chunk":
+        this.#onCopyChunk(from, message);
+        break;
+      case "copy-ack":
+        this.#onCopyAck(from, message);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #onFetch(from: NodeId, epoch: number, fromSeq: number): void {
+    if (epoch !== this.epoch || !this.isMember || fromSeq + 1 < this.log.firstSeq) return;
+    const entries = this.log.slice(fromSeq + 1, MESSAGE_BYTES);
+    this.#host.send(from, { kind: "tail", shard: this.id, epoch, entries });
+  }
+
+  connected(peer: NodeId): void {
+    if (peer !== this.record.primary) return;
+    if (this.record.inSync.some((member) => member.node === this.#host.nodeId)) {
+      if (!this.isPrimary && this.#isListedNow()) this.#sendPosition();
+    }
+    this.#askedLearnMs = Number.NEGATIVE_INFINITY;
+    this.courier.linkUp();
+    this.#host.touch(this.id);
+  }
+
+  #isListedNow(): boolean {
+    return this.#incarnationOfMember(this.#host.nodeId) === this.#host.incarnation;
+  }
+
+  disconnected(peer: NodeId): void {
+    this.view(peer).sentSeq = undefined;
+    this.#feeds.delete(peer);
+    if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter(({ from }) => from !== peer);
+    if (peer === this.record.primary && !this.isMember && this.#copy !== undefined) {
+      this.#copy = undefined;
+      this.#isValid = false;
+    }
+  }
+
+  tick(): void {
+    const { now, settings, limits } = this.#host;
+    const patienceMs = 2 * settings.heartbeatMs;
+    if (this.isPrimary && !this.isStarted) this.maybeBegin();
+    if (
+      !this.isStarted &&
+      !this.isPrimary &&
+      this.#isListedNow() &&
+      now.monoMs - this.#askedPositionMs >= patienceMs
+    ) {
+      this.#sendPosition();
+    }
+    if (
+      this.isReplica &&
+      !this.#host.isDraining &&
+      !this.#isListedNow() &&
+      this.epoch > 0 &&
+      this.#copy === undefined &&
+      now.monoMs - this.#askedLearnMs >= patienceMs
+    ) {
+      this.#askedLearnMs = now.monoMs;
+      this.#host.send(this.record.primary, { kind: "learn", shard: this.id, epoch: this.epoch });
+    }
+    if (this.canOrder) {
+      const effects = this.machine.expire(this.log.lastSeq + 1, this.wallMs, EXPIRED_PER_TICK);
+      if (effects.length > 0) this.#order(undefined, null, effects);
+    }
+    if (this.isPrimary && this.isStarted) this.#watchLag(limits.lagMsMax);
+    this.courier.tick();
+  }
+
+  /** Begins to remove members that have lacked an entry for too long, and lets off those that caught up (R15). */
+  #watchLag(lagMsMax: number): void {
+    const nowMs = this.#host.now.monoMs;
+    const { lastSeq } = this.log;
+    if (this.commitSeq < lastSeq || this.#lagMarks.length > 0) {
+      const last = this.#lagMarks.at(-1);
+      if (last === undefined || last.seq < lastSeq)
+        this.#lagMarks.push({ seq: lastSeq, atMs: nowMs });
+      let done = 0;
+      while ((this.#lagMarks[done]?.seq ?? Number.POSITIVE_INFINITY) <= this.commitSeq) done += 1;
+      if (done > 0) this.#lagMarks.splice(0, done);
+    }
+    for (const member of this.#otherMembers) {
+      const view = this.view(member.node);
+      const mark = this.#lagMarks.find(({ seq }) => seq > view.ackSeq);
+      const isLate = mark !== undefined && nowMs - mark.atMs > lagMsMax;
+      if (isLate && view.evictingSinceMs === undefined) {
+        view.evictingSinceMs = nowMs;
+        this.#host.emit({
+          kind: "evicting",
+          shard: this.id,
+          node: member.node,
+          why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(nowMs - mark.atMs)} ms`,
+        });
+      } else if (mark === undefined) view.evictingSinceMs = undefined;
+    }
+  }
+
+  /** Members that this node may propose to remove now: silent, live but not echoed for long enough, or unfit. */
+  removable(): ReadonlySet<NodeId> {
+    const { now, settings, mutant } = this.#host;
+    const removed = new Set<NodeId>();
+    if (!this.isMember || (!this.isProven && mutant !== "unproven-acts")) return removed;
+    const waitMs =
+      mutant === "suspects-early"
+        ? settings.leaseMs / 3
+        : settings.leaseMs * (1 + settings.driftBound) + settings.heartbeatMs;
+    for (const member of this.#otherMembers) {
+      const view = this.view(member.node);
+      const heardMs = Math.max(view.heardMs, this.provenSinceMs);
+      const isSilent = now.monoMs - heardMs >= waitMs;
+      const isEvicted =
+        view.evictingSinceMs !== undefined &&
+        (now.monoMs - view.evictingSinceMs >= waitMs || mutant === "removes-live-at-once");
+      // An unproven member serves nothing before this primary sends it the epoch start, which it never will.
+      const isUnfit =
+        this.unfit.has(member.node) && !this.isStarted && view.startedEpoch < member.since;
+      if (isSilent || isEvicted || isUnfit) removed.add(member.node);
+      else if (this.unfit.has(member.node) && view.evictingSinceMs === undefined) {
+        view.evictingSinceMs = now.monoMs;
+      }
+    }
+    return removed;
+  }
+
+  /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
+  flush(): void {
+    this.#runInbox();
+    this.courier.pump();
+    if (this.isPrimary && this.isStarted) {
+      for (const member of this.#otherMembers) this.#streamTo(member.node);
+      for (const [node, feed] of this.#feeds) this.#feed(node, feed);
+    }
+    if (this.#ackDue && this.isStarted && this.isMember) {
+      this.#ackDue = false;
+      for (const member of this.#otherMembers) {
+        const { lastSeq: seq } = this.log;
+        this.#host.send(member.node, { kind: "ack", shard: this.id, epoch: this.epoch, seq });
+      }
+    }
+  }
+
+  #streamTo(node: NodeId): void {
+    const view = this.view(node);
+    while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
+      const entries = this.log.slice(view.sentSeq + 1, MESSAGE_BYTES);
+      this.#sendEntries(node, entries);
+      view.sentSeq += entries.length;
+    }
+  }
+
+  #sendEntries(to: NodeId, entries: readonly Entry[]): void {
+    const { commitSeq, wallMs, epoch, id: shard } = this;
+    this.#host.send(to, { kind: "append", shard, epoch, entries, commitSeq, wallMs });
+  }
+
+  /** R9: chunks of slots, between them the stream's effects on the slots that have been sent. */
+  #feed(node: NodeId, feed: Feed): void {
+    for (;;) {
+      while (feed.sentSeq < this.log.lastSeq) {
+        const entries = this.log.slice(feed.sentSeq + 1, MESSAGE_BYTES);
+        const below =
+          feed.isSent || this.#host.mutant === "unfiltered-copy" ? undefined : feed.slot;
+        this.#sendEntries(
+          node,
+          below === undefined
+            ? entries
+            : entries.map((entry) => ({
+                ...entry,
+                effects:
+                  entry.effects.length === 0
+                    ? NO_EFFECTS
+                    : this.machine.effectsBelow(entry.effects, below),
+              })),
+        );
+        feed.sentSeq += entries.length;
+      }
+      if (feed.isSent || feed.pendingBytes >= this.#host.limits.copyWindowBytes) return;
+      const { records, nextSlot } = this.machine.copyOut(
+        feed.slot,
+        this.#host.limits.copyChunkBytes,
+      );
+      const isLast = nextSlot > this.record.lastSlot;
+      const index = feed.sent(records, nextSlot, isLast);
+      this.#host.send(node, {
+        kind: "copy-chunk",
+        shard: this.id,
+        epoch: this.epoch,
+        copyId: feed.copyId,
+        index,
+        records,
+        isLast,
+      });
+    }
+  }
+}

@@ -1,0 +1,371 @@
+/**
+ * One client's connection: bytes in, requests in order, replies out in the order of the requests however the operations
+ * finish. It reads no more than it can answer, and encodes no more than the socket takes.
+ *
+ *     open ──QUIT, protocol error, server closes──▶ closing (answers go out) ──▶ closed
+ *       └──the client ends its side: what it sent is still answered ──▶ closing
+ */
+
+import type { Socket } from "node:net";
+
+import { wrongArity } from "../commands/refusals.ts";
+import { arityMatches } from "../commands/table.ts";
+import { Refusal, type Reply } from "../data/reply.ts";
+import { assert } from "../kit/assert.ts";
+import { ProtocolError } from "../resp/protocol-error.ts";
+import type { ReplyWriter } from "../resp/reply-writer.ts";
+import { RequestParser } from "../resp/request-parser.ts";
+import type { ReplySink } from "../router/router.ts";
+import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
+import {
+  IN_FLIGHT_MAX,
+  IN_FLIGHT_RESUME,
+  LINGER_MS,
+  OUTPUT_HARD_BYTES_MAX,
+  OUTPUT_SOFT_BYTES,
+} from "./limits.ts";
+import { err, NOT_AUTHENTICATED } from "./refusals.ts";
+import { findServerCommand } from "./server-commands.ts";
+import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
+
+/** What the server does for its connections. */
+export interface ConnectionHost extends Host {
+  /** One for all connections: what is written is taken at once. */
+  readonly writer: ReplyWriter;
+  /** @param name of a known command in lower case, else `unknown`. */
+  commandAnswered(name: string, isRefusal: boolean, seconds: number): void;
+  connectionClosed(connection: Connection): void;
+}
+
+const UNKNOWN = "unknown";
+
+/** A request's place in the order of replies. */
+class ReplySlot implements ReplySink {
+  next: ReplySlot | undefined;
+  name = UNKNOWN;
+  isSilent = false;
+  protocol: 2 | 3 = 2;
+  isAnswered = false;
+  reply: Reply = null;
+  /** Its weight while it waits behind a client that does not read. */
+  waitingBytes = 0;
+  readonly startedMs = performance.now();
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  answered(reply: Reply): void {
+    assert(!this.isAnswered, "a request is answered once");
+    this.isAnswered = true;
+    this.reply = reply;
+    this.#connection.onAnswered(this);
+  }
+}
+
+export class Connection implements Client {
+  readonly id: number;
+  readonly session: Session;
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #parser = new RequestParser();
+  readonly #address: string;
+  readonly #localAddress: string;
+  readonly #createdAtMs = Date.now();
+  #lastRequestMs = performance.now();
+  #lastCommand = "NULL";
+  #first: ReplySlot | undefined;
+  #last: ReplySlot | undefined;
+  #inFlight = 0;
+  #waitingBytes = 0;
+  #isHeld = false;
+  #isClosing = false;
+  #isClosed = false;
+  #hasInputEnded = false;
+  #isProcessing = false;
+  #isFlushPlanned = false;
+
+  constructor(id: number, socket: Socket, host: ConnectionHost) {
+    this.id = id;
+    this.#socket = socket;
+    this.#host = host;
+    this.#address = `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? 0}`;
+    this.#localAddress = `${socket.localAddress ?? "?"}:${socket.localPort ?? 0}`;
+    this.session = newSession(host);
+    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    socket.on("drain", () => this.#flush());
+    socket.on("end", () => this.#onEnd());
+    // What is wrong with a socket shows in its closing, which follows; nobody is there to be told.
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#onClose());
+  }
+
+  /** Time since the last request, ms; 0 while one is unanswered. */
+  get idleMs(): number {
+    return this.#inFlight > 0 ? 0 : performance.now() - this.#lastRequestMs;
+  }
+
+  describe(): string {
+    const { session } = this;
+    const queued = session.transaction?.commands.length ?? -1;
+    const flags = session.transaction === undefined ? "N" : "x";
+    return [
+      `id=${this.id}`,
+      `addr=${this.#address}`,
+      `laddr=${this.#localAddress}`,
+      `name=${session.name}`,
+      `age=${Math.floor((Date.now() - this.#createdAtMs) / 1000)}`,
+      `idle=${Math.floor(this.idleMs / 1000)}`,
+      `flags=${flags}`,
+      "db=0",
+      "sub=0",
+      "psub=0",
+      "ssub=0",
+      `multi=${queued}`,
+      `watch=${session.watched.size}`,
+      `oll=${this.#inFlight}`,
+      `omem=${this.#socket.writableLength + this.#waitingBytes}`,
+      `cmd=${this.#lastCommand}`,
+      "user=default",
+      "redir=-1",
+      `resp=${session.protocol}`,
+      `lib-name=${session.libraryName}`,
+      `lib-ver=${session.libraryVersion}`,
+    ].join(" ");
+  }
+
+  reset(): void {
+    Object.assign(this.session, newSession(this.#host));
+  }
+
+  closeAfterReplies(): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    this.#planFlush();
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#process();
+  }
+
+  /** Closes at once, whatever is unanswered. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  onAnswered(slot: ReplySlot): void {
+    const isRefusal = slot.reply instanceof Refusal;
+    if (isRefusal) this.#host.counters.refusals += 1;
+    const seconds = (performance.now() - slot.startedMs) / 1000;
+    this.#host.commandAnswered(slot.name, isRefusal, seconds);
+    if (this.#isClosed) return;
+    if (this.#socket.writableLength >= OUTPUT_SOFT_BYTES) this.#onWaiting(slot);
+    this.#planFlush();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isClosing) return;
+    this.#host.counters.inputBytes += chunk.length;
+    this.#parser.push(chunk);
+    this.#process();
+  }
+
+  #onEnd(): void {
+    this.#hasInputEnded = true;
+    this.#process();
+    this.#planFlush();
+  }
+
+  #onClose(): void {
+    this.#isClosed = true;
+    this.#isClosing = true;
+    this.#first = undefined;
+    this.#last = undefined;
+    this.#waitingBytes = 0;
+    this.#host.connectionClosed(this);
+  }
+
+  get #mayTakeRequest(): boolean {
+    return (
+      !this.#isHeld &&
+      !this.#isClosing &&
+      this.#inFlight < IN_FLIGHT_MAX &&
+      this.#socket.writableLength < OUTPUT_SOFT_BYTES
+    );
+  }
+
+  /** Takes requests as long as it may; stops reading from the socket when it has bytes that it may not use yet. */
+  #process(): void {
+    if (this.#isProcessing) return;
+    this.#isProcessing = true;
+    while (this.#mayTakeRequest) {
+      this.#parser.isRestricted = !this.session.isAuthenticated;
+      this.#parser.bulkBytesMax = this.#host.settings.bulkBytesMax;
+      const next = this.#parser.next();
+      if (next === undefined) break;
+      if (next instanceof ProtocolError) this.#onProtocolError(next);
+      else this.#onRequest(next);
+    }
+    this.#isProcessing = false;
+    if (this.#isClosed || this.#isClosing) return;
+    if (this.#mayTakeRequest) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #onProtocolError(error: ProtocolError): void {
+    this.#host.counters.protocolErrors += 1;
+    this.#append().answered(err(error.message));
+    this.closeAfterReplies();
+  }
+
+  #append(): ReplySlot {
+    const slot = new ReplySlot(this);
+    slot.protocol = this.session.protocol;
+    if (this.#last === undefined) this.#first = slot;
+    else this.#last.next = slot;
+    this.#last = slot;
+    this.#inFlight += 1;
+    return slot;
+  }
+
+  #onRequest(args: Args): void {
+    const { session } = this;
+    this.#lastRequestMs = performance.now();
+    this.#host.counters.commands += 1;
+    const slot = this.#append();
+    const isSkipped = session.replies === "skip-next";
+    if (isSkipped) session.replies = "on";
+    const command = findServerCommand(args[0] ?? "");
+    if (command === undefined) this.#onShardCommand(args, slot);
+    else this.#onServerCommand(command, args, slot);
+    slot.isSilent = isSkipped || session.replies !== "on";
+  }
+
+  #onServerCommand(command: ServerCommand, args: Args, slot: ReplySlot): void {
+    slot.name = command.name;
+    this.#lastCommand = command.name;
+    const reply = this.#runServerCommand(command, args, slot);
+    // HELLO answers in the protocol that it has chosen.
+    if (!slot.isAnswered) slot.protocol = this.session.protocol;
+    if (reply !== undefined) slot.answered(reply);
+  }
+
+  #runServerCommand(command: ServerCommand, args: Args, slot: ReplySlot): Reply | undefined {
+    const { transaction, isAuthenticated } = this.session;
+    if (!arityMatches(command, args.length)) return this.#refuse(wrongArity(command.name));
+    const isOpenToAll = command.flags.includes("no_auth");
+    if (!isAuthenticated && !isOpenToAll) return this.#refuse(NOT_AUTHENTICATED);
+    if (transaction !== undefined && command.inTransaction !== "run") {
+      return queueServerCommand(transaction, command, args);
+    }
+    return command.run(args, { client: this, host: this.#host, sink: slot });
+  }
+
+  #onShardCommand(args: Args, slot: ReplySlot): void {
+    const { session } = this;
+    const route = this.#host.router.find(args);
+    if (route instanceof Refusal) {
+      this.#lastCommand = UNKNOWN;
+      slot.answered(this.#refuse(route));
+      return;
+    }
+    slot.name = route.command.name;
+    this.#lastCommand = route.command.name;
+    if (!session.isAuthenticated) {
+      slot.answered(this.#refuse(NOT_AUTHENTICATED));
+    } else if (session.transaction !== undefined) {
+      const place = this.#host.router.placeOf(route, args);
+      slot.answered(queueShardCommand(session, session.transaction, place, args));
+    } else {
+      this.#host.router.dispatch(args, this.id, slot);
+    }
+  }
+
+  /** Refuses a command before it is looked at; one inside a transaction aborts it. */
+  #refuse(refusal: Refusal): Refusal {
+    const { transaction } = this.session;
+    return transaction === undefined ? refusal : abort(transaction, refusal);
+  }
+
+  /** Counts an answer that cannot go out, and gives up on a client that leaves too much of them. */
+  #onWaiting(slot: ReplySlot): void {
+    slot.waitingBytes = weightOf(slot.reply);
+    this.#waitingBytes += slot.waitingBytes;
+    if (this.#waitingBytes <= OUTPUT_HARD_BYTES_MAX) return;
+    this.#host.counters.outputLimitDisconnections += 1;
+    this.destroy();
+  }
+
+  /** All that is answered in one turn goes out in one write. */
+  #planFlush(): void {
+    if (this.#isFlushPlanned || this.#isClosed) return;
+    this.#isFlushPlanned = true;
+    process.nextTick(() => {
+      this.#isFlushPlanned = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#isClosed) return;
+    const { writer } = this.#host;
+    const room = OUTPUT_SOFT_BYTES - this.#socket.writableLength;
+    while (this.#first?.isAnswered === true && writer.length < room) {
+      const slot = this.#first;
+      this.#first = slot.next;
+      if (this.#first === undefined) this.#last = undefined;
+      this.#inFlight -= 1;
+      this.#waitingBytes -= slot.waitingBytes;
+      if (!slot.isSilent) writer.write(slot.reply, slot.protocol);
+    }
+    if (writer.length > 0) {
+      this.#host.counters.outputBytes += writer.length;
+      this.#socket.write(writer.take());
+    }
+    if (this.#inFlight <= IN_FLIGHT_RESUME) this.#process();
+    this.#maybeEnd();
+  }
+
+  #maybeEnd(): void {
+    if (this.#inFlight > 0 || this.#socket.writableEnded) return;
+    // After the client's end, what is left in the parser can only be half a request.
+    const isDone = this.#isClosing || (this.#hasInputEnded && this.#mayTakeRequest);
+    if (!isDone) return;
+    this.#isClosing = true;
+    this.#socket.end();
+    // What still comes is not looked at but read: closing over unread bytes would take the last replies from the client.
+    this.#socket.resume();
+    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+  }
+}
+
+function newSession(host: Host): Session {
+  return {
+    protocol: 2,
+    name: "",
+    libraryName: "",
+    libraryVersion: "",
+    isAuthenticated: host.settings.requirePass === "",
+    isNoEvict: false,
+    isNoTouch: false,
+    replies: "on",
+    transaction: undefined,
+    watched: new Map(),
+    watchedShard: undefined,
+    isWatchBroken: false,
+  };
+}
+
+/** Approximate bytes of a reply that waits. */
+function weightOf(reply: Reply): number {
+  if (typeof reply === "string") return reply.length + 16;
+  if (Array.isArray(reply))
+    return reply.reduce((sum: number, item: Reply) => sum + weightOf(item), 16);
+  return 16;
+}

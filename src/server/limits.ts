@@ -1,0 +1,28 @@
+/** The bounds of the RESP side. */
+
+/** Requests of one connection that may be unanswered or unsent; past it nothing more is read from it. */
+export const IN_FLIGHT_MAX = 1024;
+/** Reading goes on once a connection that was stopped has no more unanswered than this. */
+export const IN_FLIGHT_RESUME = 512;
+/** Output in bytes that the socket has not taken, past which replies wait unencoded and nothing more is read. */
+export const OUTPUT_SOFT_BYTES = 1024 * 1024;
+/** Output in bytes that waits for a client that does not read, past which it is disconnected; one reply may be larger. */
+export const OUTPUT_HARD_BYTES_MAX = 256 * 1024 * 1024;
+/** Connections; the default of `maxclients`. */
+export const CLIENTS_MAX = 10_000;
+/** Commands that MULTI queues. */
+export const TRANSACTION_COMMANDS_MAX = 100_000;
+/** Argument bytes that MULTI queues. */
+export const TRANSACTION_BYTES_MAX = 256 * 1024 * 1024;
+/** Keys that one connection watches. */
+export const WATCHED_KEYS_MAX = 100_000;
+/** Longest name that a client gives itself or its library, in bytes. */
+export const CLIENT_NAME_BYTES_MAX = 1024;
+/** Time that pending answers get when the server closes, ms. */
+export const CLOSE_GRACE_MS = 5000;
+/** How often idle connections are looked for, ms. */
+export const IDLE_SWEEP_MS = 1000;
+/** Silence after which the system probes whether the other end still lives, ms. */
+export const KEEP_ALIVE_MS = 300_000;
+/** Time that a client gets to close its side after the last reply, ms. */
+export const LINGER_MS = 1000;

@@ -265,6 +265,15 @@ export async function metric(cluster: TestCluster, node: number, name: string): 
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }
 
+/** As `metric`, but 0 where the platform has no such metric. */
+export async function metricOrZero(
+  cluster: TestCluster,
+  node: number,
+  name: string,
+): Promise<number> {
+  return metric(cluster, node, name).catch(() => 0);
+}
+
 /** The plan of the node with the index `node`, from 0. */
 export function nodeAt(state: ClusterState, node: number): ClusterState["nodes"][number] {
   const plan = state.nodes[node];

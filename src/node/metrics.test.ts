@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { OK, Refusal } from "../data/reply.ts";
+import type { NodeStatus } from "../replica/surface.ts";
+import { NodeMetrics } from "./metrics.ts";
+
+const STATUS: NodeStatus = {
+  nodeId: "n1",
+  incarnation: 5,
+  version: 12,
+  isDrained: false,
+  isReady: true,
+  operations: 3,
+  shards: [
+    {
+      shard: 0,
+      firstSlot: 0,
+      lastSlot: 16_383,
+      epoch: 4,
+      primary: "n1",
+      inSync: ["n1", "n2"],
+      role: "primary",
+      serves: true,
+      hasLease: true,
+      lastSeq: 10,
+      commitSeq: 8,
+      lag: 2,
+      keys: 7,
+      logBytes: 99,
+    },
+  ],
+  peers: [{ node: "n2", connected: true, silentMs: 25 }],
+  failovers: [],
+  counters: {
+    forwarded: 11,
+    ordered: 12,
+    committed: 13,
+    localReads: 14,
+    waitingReads: 15,
+    suspicions: 16,
+    failovers: 17,
+    epochs: 18,
+    resent: 19,
+  },
+};
+
+/** The samples as a map from `name{labels}` to value. */
+async function scrape(metrics: NodeMetrics): Promise<Map<string, number>> {
+  const { body } = await metrics.text();
+  const samples = body.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(
+    samples.map((line) => {
+      const at = line.lastIndexOf(" ");
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
+
+describe("metrics", () => {
+  it("show what the core and the links say, the same at each scrape", async () => {
+    const metrics = new NodeMetrics({
+      status: () => STATUS,
+      links: () => [{ node: "n2", data: true, heartbeat: false, queuedBytes: 5 }],
+      clients: () => 4,
+    });
+    for (let i = 0; i < 2; i++) {
+      const samples = await scrape(metrics);
+      const expected: Record<string, number> = {
+        hothot_forwarded_total: 11,
+        hothot_local_reads_total: 14,
+        hothot_epochs_total: 18,
+        'hothot_shard_lag_entries{shard="0"}': 2,
+        'hothot_shard_epoch{shard="0"}': 4,
+        'hothot_shard_primary{shard="0"}': 1,
+        'hothot_peer_link_up{peer="n2",channel="data"}': 1,
+        'hothot_peer_link_up{peer="n2",channel="heartbeat"}': 0,
+        'hothot_peer_silence_seconds{peer="n2"}': 0.025,
+        hothot_node_ready: 1,
+        hothot_clients: 4,
+      };
+      for (const [name, value] of Object.entries(expected)) {
+        assert.equal(samples.get(name), value, name);
+      }
+      assert.ok((samples.get("process_resident_memory_bytes") ?? 0) > 0);
+      assert.ok(samples.has("nodejs_eventloop_lag_seconds"));
+    }
+  });
+
+  it("count commands, commits, refusals and failovers", async () => {
+    const metrics = new NodeMetrics({ status: () => undefined, links: () => [], clients: () => 0 });
+    metrics.onCommand("set", "ok", 0.0002);
+    metrics.onCommand("set", "ok", 0.3);
+    metrics.onCommand("get", "error", 0.1);
+    metrics.written(4, OK);
+    metrics.written(4, new Refusal("TRYAGAIN", "no"));
+    metrics.clockJumped();
+    metrics.registerFailed("swap");
+    metrics.event({
+      kind: "failover",
+      failover: {
+        shard: 0,
+        epoch: 2,
+        removed: ["n2"],
+        oldPrimary: "n2",
+        newPrimary: "n1",
+        detectionMs: 310,
+        reconfigurationMs: 12,
+        gapMs: 420,
+        atWallMs: 1,
+      },
+    });
+    const samples = await scrape(metrics);
+    assert.equal(samples.get('hothot_commands_total{command="set",outcome="ok"}'), 2);
+    assert.equal(samples.get('hothot_commands_total{command="get",outcome="error"}'), 1);
+    assert.equal(samples.get("hothot_command_seconds_count"), 3);
+    assert.equal(samples.get('hothot_command_seconds_bucket{le="0.00025"}'), 1);
+    assert.equal(samples.get('hothot_commit_seconds_bucket{le="0.005"}'), 1);
+    assert.equal(samples.get("hothot_commit_seconds_count"), 1);
+    assert.equal(samples.get('hothot_refused_writes_total{code="TRYAGAIN"}'), 1);
+    assert.equal(samples.get("hothot_failover_gap_seconds_sum"), 0.42);
+    assert.equal(samples.get("hothot_failover_detection_seconds_sum"), 0.31);
+    assert.equal(samples.get("hothot_clock_jumps_total"), 1);
+    assert.equal(samples.get('hothot_register_failures_total{what="swap"}'), 1);
+    assert.equal(samples.get("hothot_node_ready"), 0);
+  });
+});

@@ -1,0 +1,345 @@
+/**
+ * One node as a process: wires the core to its driver, the links, the register and the servers for clients, and sees to a
+ * clean end. Everything that can be wrong at the start ends it with a message that says what to do.
+ */
+
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import { ShardEngine } from "../commands/shard-engine.ts";
+import { createApp, type Readiness } from "../http/app.ts";
+import { type HttpServer, serveHttp } from "../http/serve.ts";
+import { NodeClock } from "../node/clock.ts";
+import { Driver } from "../node/driver.ts";
+import { NodeMetrics } from "../node/metrics.ts";
+import { Links } from "../peers/links.ts";
+import type { Register } from "../register/register.ts";
+import { WitnessRegister } from "../register/witness-client.ts";
+import type { Configuration, Incarnation, NodeRecord } from "../replica/configuration.ts";
+import { Core } from "../replica/core.ts";
+import { Router } from "../router/router.ts";
+import { RespServer } from "../server/resp-server.ts";
+import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
+import { createLogger, type LogLevel, logCoreEvent } from "./log.ts";
+
+export interface NodeOptions {
+  /** Must be one of the configuration's nodes; its ports are there. */
+  readonly nodeId: string;
+  /** Base address of the witness, such as `http://127.0.0.1:17000`. */
+  readonly registerUrl: string;
+  /** If given, the register must belong to this cluster. */
+  readonly clusterId?: string;
+  /** Address to listen on; by default the node's own in the configuration. */
+  readonly host?: string;
+  /** Of HotHot, for INFO. */
+  readonly version: string;
+  readonly logLevel?: LogLevel;
+  /** Clients must give this password, a binary string. */
+  readonly requirePass?: string;
+  /** Test only: allows DEBUG. */
+  readonly enableDebug?: boolean;
+  /** Test only: allows `POST /faults`. */
+  readonly enableFaults?: boolean;
+}
+
+/** Exit statuses. */
+const STOPPED = 0;
+const FAILED = 1;
+/** A bug: an invariant of the core does not hold. */
+const BROKEN = 70;
+
+/** How long the node waits for what may be slow, ms. */
+const FIRST_READ_MS_MAX = 1000;
+const FIRST_READ_RETRY_MS = 200;
+const DRAIN_MS_MAX = 3000;
+const ANSWERS_MS_MAX = 2000;
+const CLOSE_MS_MAX = 1000;
+
+/** What keeps a node from starting; its message is for the operator. */
+class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+/**
+ * Runs a node until SIGTERM or SIGINT, which hand its shards over first. At most one node runs in a process.
+ * @returns the exit status: 0 after a clean end, 1 if it could not start. A broken invariant ends the process by itself,
+ *   with 70.
+ */
+export async function runNode(options: NodeOptions): Promise<number> {
+  const log = createLogger(options.nodeId, options.logLevel ?? "info");
+  const die = (error: unknown): void => {
+    log.fatal({ err: error }, "a bug: this node ends at once, the others go on");
+    process.exit(BROKEN);
+  };
+  process.on("uncaughtException", die);
+  process.on("unhandledRejection", die);
+  const stopping = new AbortController();
+  const stop = (signal: NodeJS.Signals): void => {
+    if (!stopping.signal.aborted) log.info({ signal }, "stopping");
+    stopping.abort();
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  let node: RunningNode | undefined;
+  try {
+    const configuration = await firstConfiguration(options, log, stopping.signal);
+    if (configuration === undefined) return STOPPED;
+    node = await startNode(options, configuration, log, die);
+    await aborted(stopping.signal);
+    await stopNode(node, log);
+    return STOPPED;
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    log.error(error.message);
+    return FAILED;
+  } finally {
+    process.off("SIGTERM", stop);
+    process.off("SIGINT", stop);
+    process.off("uncaughtException", die);
+    process.off("unhandledRejection", die);
+  }
+}
+
+interface RunningNode {
+  readonly driver: Driver;
+  readonly links: Links;
+  readonly register: Register;
+  readonly resp: RespServer;
+  readonly http: HttpServer;
+}
+
+/** Waits for the register. @returns undefined if the process is to end before. */
+async function firstConfiguration(
+  options: NodeOptions,
+  log: Logger,
+  stopping: AbortSignal,
+): Promise<Configuration | undefined> {
+  const register = createRegister(options.registerUrl, FIRST_READ_MS_MAX, () => undefined);
+  try {
+    for (let attempt = 0; !stopping.aborted; attempt++) {
+      let trouble = "it holds no configuration yet";
+      try {
+        const configuration = await register.read();
+        if (configuration !== undefined) return configuration;
+      } catch (error) {
+        trouble = messageOf(error);
+      }
+      // A line at once, then about one in five seconds.
+      if (attempt % 25 === 0) log.warn({ trouble }, "waiting for the configuration register");
+      await Promise.race([
+        new Promise((resolve) => setTimeout(resolve, FIRST_READ_RETRY_MS)),
+        aborted(stopping),
+      ]);
+    }
+    return undefined;
+  } finally {
+    await register.close();
+  }
+}
+
+async function startNode(
+  options: NodeOptions,
+  configuration: Configuration,
+  log: Logger,
+  die: (error: unknown) => void,
+): Promise<RunningNode> {
+  const { nodeId } = options;
+  const record = recordOf(configuration, options);
+  const host = options.host ?? record.host;
+  const { heartbeatMs } = configuration.settings;
+  const incarnation = drawIncarnation();
+  const register = createRegister(options.registerUrl, 2 * heartbeatMs, (isReachable, error) => {
+    if (isReachable) log.info("the configuration register is back");
+    else log.warn({ error: error?.message }, "the configuration register is away; serving on");
+  });
+  let links: Links | undefined;
+  let resp: RespServer | undefined;
+  const metrics = new NodeMetrics({
+    status: () => driver.status(),
+    links: () => links?.status() ?? [],
+    clients: () => resp?.connectionCount ?? 0,
+  });
+  const driver: Driver = new Driver({
+    core: new Core({
+      nodeId,
+      incarnation,
+      createStateMachine: ({ firstSlot, lastSlot }) => new ShardEngine({ firstSlot, lastSlot }),
+    }),
+    createLinks: (handler) => {
+      links = new Links({
+        nodeId,
+        clusterId: configuration.clusterId,
+        incarnation,
+        host,
+        port: record.peerPort,
+        peers: configuration.nodes.map((node) => ({
+          id: node.id,
+          host: node.host,
+          port: node.peerPort,
+        })),
+        handler,
+        log: (level, text, fields) => log[level](fields, text),
+      });
+      return links;
+    },
+    register,
+    clock: new NodeClock(),
+    observer: {
+      event: (event) => {
+        metrics.event(event);
+        logCoreEvent(log, event);
+      },
+      written: (ms, reply) => metrics.written(ms, reply),
+      clockJumped: () => {
+        metrics.clockJumped();
+        log.warn("the clock jumped forward: the node may have slept, its leases end");
+      },
+      registerFailed: (what, error) => {
+        metrics.registerFailed(what);
+        log.debug({ error: error.message }, `the register did not answer a ${what}`);
+      },
+    },
+    tickMs: heartbeatMs / 5,
+    fatal: die,
+  });
+  if (links === undefined) throw new StartError("the driver made no links");
+  const router = new Router(driver);
+  resp = new RespServer({
+    host,
+    port: record.respPort,
+    door: driver,
+    router,
+    version: options.version,
+    observer: metrics,
+    enableDebug: options.enableDebug ?? false,
+    ...(options.requirePass === undefined ? {} : { requirePass: options.requirePass }),
+  });
+  const app = createApp({
+    router,
+    door: driver,
+    ready: () => readinessOf(driver),
+    metrics: () => metrics.text(),
+    onError: (error) => log.error({ err: error }, "an HTTP request failed"),
+  });
+  addTransferRoute(app, driver);
+  if (options.enableFaults === true) addFaultsRoute(app, links);
+  // All ports before the first word to the cluster: a node that cannot listen must not have joined. Until the driver has
+  // its configuration, clients are told to try again. The links come last, and the driver starts in the same turn of the
+  // loop: it must miss none of their events.
+  const closers: (() => Promise<unknown>)[] = [() => register.close()];
+  const server = resp;
+  const lines = links;
+  try {
+    await listening("RESP", host, record.respPort, () => server.listen());
+    closers.push(() => server.close(0));
+    const http = await listening("HTTP", host, record.httpPort, () =>
+      serveHttp(app, { host, port: record.httpPort }),
+    );
+    closers.push(() => http.close(0));
+    await listening("peers", host, record.peerPort, () => lines.listen());
+    driver.start(configuration);
+    log.info(
+      {
+        cluster: configuration.clusterId,
+        incarnation,
+        version: configuration.version,
+        respPort: record.respPort,
+        httpPort: record.httpPort,
+        peerPort: record.peerPort,
+      },
+      "started",
+    );
+    return { driver, links: lines, register, resp: server, http };
+  } catch (error) {
+    for (const close of closers.reverse()) await close();
+    throw error;
+  }
+}
+
+/** Hands over, lets what is under way be answered, and closes. */
+async function stopNode(node: RunningNode, log: Logger): Promise<void> {
+  const { driver, links, register, resp, http } = node;
+  const isDrained = await driver.drainShards(DRAIN_MS_MAX);
+  if (isDrained) log.info("all shards are handed over");
+  else log.warn(`the shards were not handed over within ${DRAIN_MS_MAX} ms`);
+  await Promise.all([resp.close(ANSWERS_MS_MAX), http.close(ANSWERS_MS_MAX)]);
+  driver.stop();
+  await Promise.race([
+    Promise.all([links.close(), register.close()]),
+    new Promise((resolve) => setTimeout(resolve, CLOSE_MS_MAX).unref()),
+  ]);
+  log.info("stopped");
+}
+
+/** @throws StartError if the configuration is not for this node. */
+function recordOf(configuration: Configuration, options: NodeOptions): NodeRecord {
+  const { nodeId, clusterId, registerUrl } = options;
+  if (clusterId !== undefined && configuration.clusterId !== clusterId) {
+    throw new StartError(
+      `the register at ${registerUrl} belongs to cluster ${configuration.clusterId}, not to ${clusterId}`,
+    );
+  }
+  const record = configuration.nodes.find((node) => node.id === nodeId);
+  if (record === undefined) {
+    const names = configuration.nodes.map((node) => node.id).join(", ");
+    throw new StartError(
+      `the cluster ${configuration.clusterId} has no node ${nodeId}; it has ${names}`,
+    );
+  }
+  return record;
+}
+
+function createRegister(
+  url: string,
+  timeoutMs: number,
+  onReachable: (isReachable: boolean, error: Error | undefined) => void,
+): WitnessRegister {
+  try {
+    return new WitnessRegister({ url, timeoutMs, onReachable });
+  } catch (error) {
+    throw startError(`${url} is no address of a register: ${messageOf(error)}`, error);
+  }
+}
+
+/** @throws StartError that names the port. */
+async function listening<T>(
+  what: string,
+  host: string,
+  port: number,
+  listen: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await listen();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "EADDRINUSE" ? "it is in use" : messageOf(error);
+    throw startError(`cannot listen on ${host}:${port} (${what}): ${why}`, error);
+  }
+}
+
+function startError(message: string, cause: unknown): StartError {
+  return new StartError(message, { cause });
+}
+
+function readinessOf(driver: Driver): Readiness {
+  const status = driver.status();
+  if (status.isReady) return { ready: true };
+  const own = status.shards.filter((shard) => shard.role !== "none");
+  const serving = own.filter((shard) => shard.serves);
+  return { ready: false, reason: `serves ${serving.length} of its ${own.length} shards` };
+}
+
+/** @returns a random number from 1 to 2^48 - 1. */
+function drawIncarnation(): Incarnation {
+  return Math.max(1, randomBytes(6).readUIntBE(0, 6));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => resolve(), { once: true }),
+  );
+}

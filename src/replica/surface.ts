@@ -122,6 +122,8 @@ export interface CoreOptions {
 
 /** The core as its driver sees it. */
 export interface CoreSurface {
+  /** The newest document that it has installed. */
+  readonly configuration: Configuration | undefined;
   /** A data link to the peer is up; both ends know the other's incarnation. A link is FIFO until `disconnected`. */
   connected(peer: NodeId, incarnation: Incarnation, time: Time): void;
   disconnected(peer: NodeId, time: Time): void;

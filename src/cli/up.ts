@@ -328,6 +328,7 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
       args: [
         script,
         "witness",
+        ...["--cluster", clusterId],
         ...["--host", options.host],
         ...["--port", String(witnessPort)],
         ...["--file", join(dir, REGISTER_FILE)],
@@ -342,6 +343,7 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
         "node",
         ...["--id", node.id],
         ...["--register", witnessUrl],
+        ...["--cluster", clusterId],
         ...["--log-level", options.logLevel],
         ...(options.enableFaults === true ? ["--enable-faults"] : []),
         ...(options.enableDebug === true ? ["--enable-debug"] : []),

@@ -11,6 +11,7 @@ import { printLine, printNote } from "../cli/output.ts";
 import { addStatusCommand } from "../cli/status.ts";
 import { addTransferCommand } from "../cli/transfer.ts";
 import { addUpCommand } from "../cli/up.ts";
+import { addNodeCommand, addWitnessCommand } from "./process-commands.ts";
 
 /** Exit statuses: 0 done, 1 failed, 2 (`status`) not every node is ready, 64 wrong usage, 70 a bug. */
 const USAGE_STATUS = 64;
@@ -29,6 +30,8 @@ addDownCommand(program);
 addStatusCommand(program);
 addNodeControlCommands(program);
 addTransferCommand(program);
+addNodeCommand(program, readVersion());
+addWitnessCommand(program);
 program
   .command("version")
   .description("print the version")

@@ -243,7 +243,7 @@ export async function cutLinks(
     port: plan.httpPort,
     method: "POST",
     path: "/faults",
-    body: { drop: peers },
+    body: { block: peers },
     timeoutMs: PATIENCE_MS,
   });
   assert.ok(answer.status < 300, `POST /faults answered ${answer.status} ${answer.body}`);

@@ -97,7 +97,7 @@ export function describeJudgement(judgement: Judgement): string[] {
   return lines;
 }
 
-const LOST_SHOWN = 20;
+const LOST_SHOWN = 8;
 const NEXT_SHOWN = 12;
 
 function explain(component: Component, space: StateSpace, stuck: Stuck): string[] {

@@ -1,0 +1,268 @@
+/**
+ * The faults of `hothot check`: one at a time, drawn from the seed, each followed by the cluster's becoming whole. Whatever
+ * happens, nothing stays dead, frozen or cut off when it ends.
+ */
+
+import type { Prng } from "../../kit/prng.ts";
+import type { Failover, ShardStatus } from "../../replica/surface.ts";
+import { CliError } from "../cli-error.ts";
+import {
+  type ClusterState,
+  killNode,
+  pauseNode,
+  resumeNode,
+  standingOf,
+  startNode,
+} from "../cluster-state.ts";
+import { callHttp } from "../http-client.ts";
+import { askStatus } from "../node-view.ts";
+import { pause } from "../processes.ts";
+
+export const FAULT_KINDS = ["kill", "pause", "partition", "transfer"] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** A fault that was. Times in ms since the run began. */
+export interface Fault {
+  readonly kind: FaultKind;
+  /** The node that it befell; for a transfer the primary that handed its shard over. */
+  readonly node: string;
+  readonly what: string;
+  readonly beganAt: number;
+  /** When it was taken back: the process started or resumed, the links joined. */
+  readonly healedAt: number;
+  /** When every node was ready again; undefined if that did not come within the bound. */
+  readonly readyAt: number | undefined;
+  /** Shards whose primary the node was. */
+  readonly shards: readonly number[];
+}
+
+/** A failover as a node reports it. */
+export interface ReportedFailover extends Failover {
+  readonly seenBy: string;
+}
+
+/** Longest time until a cluster has to be whole again after a fault, ms. */
+export const WHOLE_MS_MAX = 60_000;
+const ASK_MS_MAX = 1_500;
+const POLL_MS = 40;
+
+export interface NemesisOptions {
+  readonly state: ClusterState;
+  readonly kinds: readonly FaultKind[];
+  readonly prng: Prng;
+  /** Milliseconds since the run began. */
+  readonly now: () => number;
+  readonly report: (line: string) => void;
+}
+
+export class Nemesis {
+  readonly faults: Fault[] = [];
+  /** The fault under way, from its beginning until all is whole. */
+  current: { readonly kind: FaultKind; readonly node: string } | undefined;
+  readonly #options: NemesisOptions;
+  readonly #failovers = new Map<string, ReportedFailover>();
+  #deck: FaultKind[] = [];
+
+  constructor(options: NemesisOptions) {
+    this.#options = options;
+  }
+
+  get failovers(): readonly ReportedFailover[] {
+    return [...this.#failovers.values()].sort((left, right) => left.atWallMs - right.atWallMs);
+  }
+
+  /**
+   * Injects faults until the time is over or the signal comes; returns when the cluster is whole or has failed to become so.
+   * @param untilMs when to begin no further fault, ms since the run began.
+   * @throws CliError if a fault cannot be injected.
+   */
+  async run(untilMs: number, signal: AbortSignal): Promise<void> {
+    const { prng, now } = this.#options;
+    try {
+      while (!signal.aborted) {
+        await pause(prng.between(600, 1_600));
+        if (now() >= untilMs || signal.aborted) return;
+        const fault = await this.#inject();
+        await this.collectFailovers();
+        if (fault.readyAt === undefined) return;
+      }
+    } finally {
+      this.current = undefined;
+      await this.heal();
+    }
+  }
+
+  /** Takes back whatever may have been left undone. */
+  async heal(): Promise<void> {
+    const { state } = this.#options;
+    for (const node of state.nodes) {
+      const standing = standingOf(state, node.id);
+      if (standing === "paused") resumeNode(state, node.id);
+      if (standing === "gone") await startNode(state, node.id);
+    }
+    if (this.#options.kinds.includes("partition")) await this.#joinAll().catch(() => undefined);
+  }
+
+  /** @returns whether every node became ready within the bound. */
+  async untilWhole(): Promise<boolean> {
+    const deadline = performance.now() + WHOLE_MS_MAX;
+    const { nodes } = this.#options.state;
+    while (performance.now() < deadline) {
+      const ready = await Promise.all(nodes.map((node) => isReady(node)));
+      if (ready.every(Boolean)) return true;
+      await pause(POLL_MS);
+    }
+    return false;
+  }
+
+  /** Asks every node for its failovers; a killed node forgets them, so ask often. */
+  async collectFailovers(): Promise<void> {
+    await Promise.all(
+      this.#options.state.nodes.map(async (node) => {
+        const answer = await askStatus(node.host, node.httpPort).catch(() => undefined);
+        for (const failover of answer?.status.failovers ?? []) {
+          const name = `${node.id} ${failover.shard} ${failover.epoch}`;
+          this.#failovers.set(name, { ...failover, seenBy: node.id });
+        }
+      }),
+    );
+  }
+
+  /** @returns the shards as the nodes see them, each from the node with its latest epoch. */
+  async shards(): Promise<ShardStatus[]> {
+    const latest = new Map<number, ShardStatus>();
+    await Promise.all(
+      this.#options.state.nodes.map(async (node) => {
+        const answer = await askStatus(node.host, node.httpPort).catch(() => undefined);
+        for (const shard of answer?.status.shards ?? []) {
+          const known = latest.get(shard.shard);
+          if (known === undefined || known.epoch < shard.epoch) latest.set(shard.shard, shard);
+        }
+      }),
+    );
+    return [...latest.values()].sort((left, right) => left.shard - right.shard);
+  }
+
+  async #inject(): Promise<Fault> {
+    const { state, prng, now, report } = this.#options;
+    if (this.#deck.length === 0) this.#deck = shuffled(this.#options.kinds, prng);
+    const kind = this.#deck.pop() ?? "kill";
+    const victim = prng.pick(state.nodes).id;
+    // Drawn before anything waits, so that the schedule depends on the seed alone.
+    const lengthMs = kind === "kill" ? prng.between(800, 2_500) : prng.between(500, 2_000);
+    const choice = prng.float();
+    const shards = await this.shards();
+    const led = shards.filter((shard) => shard.primary === victim).map((shard) => shard.shard);
+    const what =
+      kind === "transfer"
+        ? `transfer of a shard of ${victim}`
+        : `${kind} ${victim} for ${Math.round(lengthMs)} ms`;
+    report(`${what} (primary of ${led.length} shards)`);
+    this.current = { kind, node: victim };
+    const beganAt = now();
+    switch (kind) {
+      case "kill":
+        await killNode(state, victim);
+        await pause(lengthMs);
+        // Survivors' reports of the failover, before the restart gives them others.
+        await this.collectFailovers();
+        break;
+      case "pause":
+        pauseNode(state, victim);
+        await pause(lengthMs);
+        break;
+      case "partition":
+        await this.#isolate(victim);
+        await pause(lengthMs);
+        break;
+      case "transfer":
+        await this.#transfer(victim, led, choice);
+        break;
+    }
+    const healedAt = now();
+    if (kind === "kill") await startNode(state, victim);
+    if (kind === "pause") resumeNode(state, victim);
+    if (kind === "partition") await this.#joinAll();
+    const isWhole = await this.untilWhole();
+    const readyAt = isWhole ? now() : undefined;
+    const fault = { kind, node: victim, what, beganAt, healedAt, readyAt, shards: led };
+    this.faults.push(fault);
+    this.current = undefined;
+    report(
+      isWhole
+        ? `whole again ${Math.round(now() - healedAt)} ms after ${victim}'s ${kind} ended`
+        : `not whole within ${WHOLE_MS_MAX / 1000} s after ${victim}'s ${kind} ended`,
+    );
+    return fault;
+  }
+
+  async #transfer(primary: string, led: readonly number[], choice: number): Promise<void> {
+    const { state } = this.#options;
+    const shard = led[Math.floor(choice * led.length)];
+    const plan = state.nodes.find((node) => node.id === primary);
+    if (shard === undefined || plan === undefined) return;
+    const current = (await this.shards()).find((each) => each.shard === shard);
+    const successors = (current?.inSync ?? []).filter((node) => node !== primary);
+    const successor = successors[Math.floor(choice * 1_000) % (successors.length || 1)];
+    if (successor === undefined) return;
+    const answer = await post(plan, "/transfer", { shard, successor });
+    // A refusal is an answer: the shard may just have moved home by itself.
+    if (answer.status === 404) {
+      throw new CliError(`${primary} does not know POST /transfer; it runs another version.`, {
+        exitCode: 2,
+      });
+    }
+  }
+
+  /** Cuts a node off from all others, at both ends. */
+  async #isolate(victim: string): Promise<void> {
+    const { state } = this.#options;
+    const others = state.nodes.filter((node) => node.id !== victim).map((node) => node.id);
+    await Promise.all(state.nodes.map((node) => cut(node, node.id === victim ? others : [victim])));
+  }
+
+  async #joinAll(): Promise<void> {
+    await Promise.all(this.#options.state.nodes.map((node) => cut(node, [])));
+  }
+}
+
+type Plan = ClusterState["nodes"][number];
+
+async function cut(node: Plan, peers: readonly string[]): Promise<void> {
+  const answer = await post(node, "/faults", { drop: peers });
+  if (answer.status < 300) return;
+  throw new CliError(
+    `${node.id} does not let its links be cut (${answer.status}). Start the cluster with: hothot up --enable-faults`,
+    { exitCode: 2 },
+  );
+}
+
+function post(node: Plan, path: string, body: unknown) {
+  const { host, httpPort: port } = node;
+  return callHttp({ host, port, path, method: "POST", body, timeoutMs: ASK_MS_MAX }).catch(
+    (error: unknown) => {
+      throw new CliError(`${node.id} did not answer POST ${path}`, { exitCode: 2, cause: error });
+    },
+  );
+}
+
+/** @returns whether a node says that it holds its leases and all its copies. */
+export async function isReady(node: {
+  readonly host: string;
+  readonly httpPort: number;
+}): Promise<boolean> {
+  try {
+    const { host, httpPort: port } = node;
+    const answer = await callHttp({ host, port, path: "/readyz", timeoutMs: ASK_MS_MAX });
+    return answer.status === 200;
+  } catch {
+    return false;
+  }
+}
+
+function shuffled(kinds: readonly FaultKind[], prng: Prng): FaultKind[] {
+  const rest = [...kinds];
+  const deck: FaultKind[] = [];
+  while (rest.length > 0) deck.push(...rest.splice(prng.below(rest.length), 1));
+  return deck;
+}

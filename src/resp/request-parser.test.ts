@@ -63,6 +63,12 @@ const CASES: readonly [name: string, input: string, expected: readonly Parsed[]]
   ["a nested array", "*1\r\n*1\r\n", ["Protocol error: expected '$', got '*'"]],
   ["null argument", "*1\r\n$-1\r\n", ["Protocol error: invalid bulk length"]],
   ["no length", "*1\r\n$\r\n", ["Protocol error: invalid bulk length"]],
+  [
+    "a longer argument than announced",
+    "*1\r\n$4\r\nPINGxx",
+    ["Protocol error: expected a line end"],
+  ],
+  ["a header without a line feed", "*1\rx", ["Protocol error: expected a line end"]],
   ["600 MB announced", "*1\r\n$629145600\r\n", ["Protocol error: invalid bulk length"]],
   [
     "nothing after an error",

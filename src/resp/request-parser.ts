@@ -16,6 +16,7 @@ import { LengthReader } from "./length-reader.ts";
 import { ProtocolError } from "./protocol-error.ts";
 
 const LINE_FEED = 10;
+const CARRIAGE_RETURN = 13;
 const DOLLAR = 36;
 const ASTERISK = 42;
 
@@ -48,8 +49,8 @@ export class RequestParser {
   #chunk: Buffer = NO_BYTES;
   #position = 0;
   #state: State = "start";
-  /** Line-end bytes that are still to be passed over, whatever they are: Redis looks at neither of them. */
-  #skip = 0;
+  /** Bytes that are still to come of a line end. Redis does not look at them; we do, for a wrong length shows here. */
+  #lineEndLeft = 0;
   #line = "";
   #args: string[] = [];
   #argsLeft = 0;
@@ -65,7 +66,7 @@ export class RequestParser {
 
   /** True if bytes are left that no command has been made of yet, such as half a command. */
   get hasBytesLeft(): boolean {
-    const isAtStart = this.#state === "start" && this.#skip === 0;
+    const isAtStart = this.#state === "start" && this.#lineEndLeft === 0;
     return !isAtStart || this.#position < this.#chunk.length || this.#waiting.length > 0;
   }
 
@@ -76,19 +77,17 @@ export class RequestParser {
   next(): string[] | ProtocolError | undefined {
     for (;;) {
       if (this.#error !== undefined) return this.#error;
-      if (this.#position === this.#chunk.length) {
+      const isComplete = this.#state === "command" && this.#lineEndLeft === 0;
+      if (this.#position === this.#chunk.length && !isComplete) {
         // Also lets go of the chunk that was used up, which an incomplete command must not keep alive.
         this.#use(this.#waiting.shift() ?? NO_BYTES);
         if (this.#chunk.length === 0) return undefined;
       }
-      if (this.#skip > 0) {
-        const count = Math.min(this.#skip, this.#chunk.length - this.#position);
-        this.#position += count;
-        this.#skip -= count;
-        if (this.#skip > 0) continue;
+      if (this.#lineEndLeft > 0) this.#onLineEnd();
+      else {
+        const command = this.#step();
+        if (command !== undefined) return command;
       }
-      const command = this.#step();
-      if (command !== undefined) return command;
     }
   }
 
@@ -131,6 +130,16 @@ export class RequestParser {
     this.#gatherer.finish();
   }
 
+  #onLineEnd(): void {
+    const wanted = this.#lineEndLeft === 2 ? CARRIAGE_RETURN : LINE_FEED;
+    if (this.#chunk[this.#position] !== wanted) {
+      this.#fail("expected a line end");
+      return;
+    }
+    this.#position += 1;
+    this.#lineEndLeft -= 1;
+  }
+
   #onStart(): void {
     const byte = this.#chunk[this.#position];
     if (byte === undefined) return;
@@ -170,7 +179,7 @@ export class RequestParser {
       return false;
     }
     if (end < 0) return false;
-    this.#skip = 1;
+    this.#lineEndLeft = 1;
     return true;
   }
 
@@ -232,7 +241,7 @@ export class RequestParser {
   #addArgument(argument: string): void {
     this.#args.push(argument);
     this.#argsLeft -= 1;
-    this.#skip = 2;
+    this.#lineEndLeft = 2;
     this.#state = this.#argsLeft === 0 ? "command" : "bulk-type";
   }
 

@@ -1,0 +1,126 @@
+/** A door to shards in this very process, without replication: what is submitted runs at once, or when the test says so. */
+
+import { ShardEngine } from "../../src/commands/shard-engine.ts";
+import type { Reply } from "../../src/data/reply.ts";
+import { type Configuration, SLOT_COUNT } from "../../src/replica/configuration.ts";
+import type { Request } from "../../src/replica/ports.ts";
+import type { NodeStatus } from "../../src/replica/surface.ts";
+import type { AnsweredOperation, Door } from "../../src/router/door.ts";
+
+/** When operations run: at once, in a later turn of the event loop, or by `step`. */
+export type Pace = "now" | "later" | "manual";
+
+export class LocalDoor implements Door {
+  /** What each operation is answered instead of being run, where it gives something. */
+  intercept: (request: Request, shard: number) => Reply | undefined = () => undefined;
+  isConfigured = true;
+  /** All that were submitted. */
+  readonly submitted: AnsweredOperation[] = [];
+  readonly waiting: AnsweredOperation[] = [];
+  readonly #pace: Pace;
+  readonly #engines: ShardEngine[];
+  readonly #configuration: Configuration;
+  #seq = 0;
+
+  constructor(shardCount = 1, pace: Pace = "now") {
+    this.#pace = pace;
+    this.#configuration = configurationOf(shardCount);
+    this.#engines = this.#configuration.shards.map((shard) => new ShardEngine(shard));
+  }
+
+  submit(operation: AnsweredOperation): void {
+    this.submitted.push(operation);
+    if (this.#pace === "now") this.run(operation);
+    else if (this.#pace === "later") setImmediate(() => this.run(operation));
+    else this.waiting.push(operation);
+  }
+
+  configuration(): Configuration | undefined {
+    return this.isConfigured ? this.#configuration : undefined;
+  }
+
+  /** Runs one of those that wait. */
+  step(index = 0): void {
+    const [operation] = this.waiting.splice(index, 1);
+    if (operation !== undefined) this.run(operation);
+  }
+
+  /** Runs one operation and answers it. */
+  run(operation: AnsweredOperation): void {
+    const { shard, request } = operation;
+    const refusal = this.intercept(request, shard);
+    this.#seq += 1;
+    const outcome =
+      refusal === undefined ? this.#engines[shard]?.run(request, this.#seq, Date.now()) : undefined;
+    this.#engines[shard]?.committed(this.#seq);
+    operation.answered(outcome?.reply ?? refusal ?? null);
+  }
+
+  status(): NodeStatus {
+    return {
+      nodeId: "n1",
+      incarnation: 1,
+      version: 1,
+      isDrained: false,
+      isReady: this.isConfigured,
+      operations: 0,
+      shards: this.#configuration.shards.map(({ id, firstSlot, lastSlot }) => ({
+        shard: id,
+        firstSlot,
+        lastSlot,
+        epoch: 1,
+        primary: "n1",
+        inSync: ["n1"],
+        role: "primary",
+        serves: true,
+        hasLease: true,
+        lastSeq: this.#seq,
+        commitSeq: this.#seq,
+        lag: 0,
+        keys: this.#engines[id]?.size ?? 0,
+        logBytes: 0,
+      })),
+      peers: [{ node: "n2", connected: false, silentMs: undefined }],
+      failovers: [],
+      counters: {
+        forwarded: 0,
+        ordered: this.#seq,
+        committed: this.#seq,
+        localReads: 0,
+        waitingReads: 0,
+        suspicions: 0,
+        failovers: 0,
+        epochs: 0,
+        resent: 0,
+      },
+    };
+  }
+}
+
+function configurationOf(shardCount: number): Configuration {
+  const width = SLOT_COUNT / shardCount;
+  return {
+    format: 1,
+    clusterId: "test",
+    version: 1,
+    settings: {
+      replication: "sync",
+      minInSync: 1,
+      replicas: 1,
+      shardCount,
+      heartbeatMs: 50,
+      leaseMs: 300,
+      driftBound: 0.05,
+    },
+    nodes: [{ id: "n1", host: "127.0.0.1", peerPort: 1, respPort: 2, httpPort: 3, incarnation: 1 }],
+    shards: Array.from({ length: shardCount }, (_none, id) => ({
+      id,
+      firstSlot: Math.floor(id * width),
+      lastSlot: Math.floor((id + 1) * width) - 1,
+      replicas: ["n1"],
+      epoch: 1,
+      primary: "n1",
+      inSync: [{ node: "n1", incarnation: 1, since: 1 }],
+    })),
+  };
+}

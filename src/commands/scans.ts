@@ -74,6 +74,7 @@ export const scanCommands: readonly DataCommand[] = [
     since: "1.0.0",
     group: "generic",
     complexity: "O(S+M) with S slots, and M keys in the slot of the key",
+    addedArguments: 1,
     run: randomKey,
   },
   {

@@ -7,6 +7,7 @@ import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { Outcome, Request, StateMachine, Watch } from "../replica/ports.ts";
 import { unknownCommand, wrongArity } from "./refusals.ts";
+import type { DataCommand } from "./spec.ts";
 import { arityMatches, findCommand } from "./table.ts";
 
 /** What an effect costs besides its key and bytes, roughly. */
@@ -121,9 +122,17 @@ export class ShardEngine implements StateMachine {
     // The router has checked both; but a request may come from a node of another version, and must not stop this one.
     const command = findCommand(args[0] ?? "");
     if (command === undefined) return unknownCommand(args);
-    if (!arityMatches(command, args.length)) return wrongArity(command.name);
+    if (!arityMatches(command, args.length) && !isAddedTo(command, args.length)) {
+      return wrongArity(command.name);
+    }
     return command.run(this.#keyspace, args);
   }
+}
+
+/** Whether the number of arguments is what the router makes of the client's. */
+function isAddedTo(command: DataCommand, count: number): boolean {
+  const added = command.addedArguments ?? 0;
+  return added > 0 && arityMatches(command, count - added);
 }
 
 /** A 32-bit hash of a binary string, mixed well enough that sums of such hashes differ. */

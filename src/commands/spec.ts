@@ -40,6 +40,8 @@ export interface CommandSpec {
 
 /** A command on data. `run` checks its arguments before it changes anything; what it changes goes through `keyspace`. */
 export interface DataCommand extends CommandSpec {
+  /** How many arguments the router may add behind the client's, such as a random number; none if absent. */
+  readonly addedArguments?: number;
   /** @param args binary strings, the name first; their number has been checked against `arity`. */
   readonly run: (keyspace: Keyspace, args: readonly string[]) => Reply;
 }

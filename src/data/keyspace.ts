@@ -43,6 +43,13 @@ const NO_EFFECTS: readonly Effect[] = [];
 const RECORD_OVERHEAD_BYTES = 32;
 /** The queue of graves is cut when so many are done with, and they are the larger part of it. */
 const GRAVES_CUT_MIN = 1024;
+/**
+ * A value that grew by appending is a tree of its pieces, each 32 bytes and more besides its text. It is made one piece again
+ * when it has more than so many, plus one for so many of its bytes: then the pieces never cost more than half of what the
+ * value does, and for a byte appended no more than 64 are copied.
+ */
+const PIECES_FREE = 16;
+const BYTES_PER_PIECE = 64;
 
 export class Keyspace {
   readonly firstSlot: number;
@@ -51,6 +58,10 @@ export class Keyspace {
   readonly #slots: (Map<string, StoredRecord> | undefined)[];
   #size = 0;
   readonly #expiries = new ExpiryHeap();
+  /** How many pieces have been appended to a value since it was one. Apart, since few values grow. */
+  readonly #pieces = new Map<StoredRecord, number>();
+  /** Keeps the engine from leaving out the reading that makes a value one piece. */
+  #lastByte = 0;
 
   /**
    * Seq of each uncommitted deletion. A key that exists again may still be in here: its record is asked first, and another
@@ -65,6 +76,10 @@ export class Keyspace {
   /** The highest seq that changed anything. */
   #lastSeq = 0;
 
+  /** The key whose slot was asked for last, and that slot's place: a command asks several times. */
+  #placedKey = "";
+  #place: number;
+
   #isRunning = false;
   #seq = 0;
   #wallMs = 0;
@@ -76,6 +91,7 @@ export class Keyspace {
     assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
     this.firstSlot = firstSlot;
     this.lastSlot = lastSlot;
+    this.#place = slotOf("") - firstSlot;
     this.#slots = new Array<Map<string, StoredRecord> | undefined>(lastSlot - firstSlot + 1).fill(
       undefined,
     );
@@ -281,9 +297,21 @@ export class Keyspace {
     }
   }
 
-  /** Number of deletions that are remembered; for tests. */
-  get remembered(): number {
-    return this.#graves.length - this.#gravesDone;
+  /** How much is kept besides the keys, for tests of its bounds. */
+  get upkeep(): {
+    readonly expiries: number;
+    readonly tombstones: number;
+    readonly graves: number;
+    readonly growing: number;
+    readonly lastByte: number;
+  } {
+    return {
+      expiries: this.#expiries.size,
+      tombstones: this.#tombstones.size,
+      graves: this.#graves.length,
+      growing: this.#pieces.size,
+      lastByte: this.#lastByte,
+    };
   }
 
   /** Forgets everything, as if new. */
@@ -341,7 +369,7 @@ export class Keyspace {
   }
 
   #lookup(key: string): StoredRecord | undefined {
-    const record = this.#slots[slotOf(key) - this.firstSlot]?.get(key);
+    const record = this.#slots[this.#placeOf(key)]?.get(key);
     if (record === undefined) {
       this.#noteMissing(key);
       return undefined;
@@ -382,10 +410,10 @@ export class Keyspace {
         return;
       }
       case "append":
-        this.#change(effect.key, (value) => value + effect.bytes, seq);
+        this.#append(effect.key, effect.bytes, seq);
         return;
       case "overwrite":
-        this.#change(effect.key, (value) => overwritten(value, effect.offset, effect.bytes), seq);
+        this.#overwrite(effect, seq);
         return;
       case "flush":
         this.#empty();
@@ -404,8 +432,17 @@ export class Keyspace {
     if (seq > this.#lastSeq) this.#lastSeq = seq;
   }
 
+  /** Where the key's slot is in `#slots`, or outside of them. */
+  #placeOf(key: string): number {
+    if (key !== this.#placedKey) {
+      this.#placedKey = key;
+      this.#place = slotOf(key) - this.firstSlot;
+    }
+    return this.#place;
+  }
+
   #slotFor(key: string): Map<string, StoredRecord> {
-    const index = slotOf(key) - this.firstSlot;
+    const index = this.#placeOf(key);
     const records = this.#slots[index];
     if (records !== undefined) return records;
     assert(index >= 0 && index < this.#slots.length, "a key belongs to the shard of its slot");
@@ -424,19 +461,40 @@ export class Keyspace {
     } else {
       record.value = value;
       record.seq = seq;
+      if (this.#pieces.size > 0) this.#pieces.delete(record);
     }
     if (expireAtMs !== 0 || record.expiry !== undefined) this.#setExpiry(key, record, expireAtMs);
     this.#wrote(seq);
   }
 
-  #change(key: string, change: (value: string) => string, seq: number): void {
+  #append(key: string, bytes: string, seq: number): void {
     const record = this.#slotFor(key).get(key);
     if (record === undefined) {
-      this.#put(key, change(""), 0, seq);
+      this.#put(key, bytes, 0, seq);
       return;
     }
-    record.value = change(record.value);
+    record.value += bytes;
     record.seq = seq;
+    this.#wrote(seq);
+    const pieces = (this.#pieces.get(record) ?? 0) + 1;
+    if (pieces <= PIECES_FREE + record.value.length / BYTES_PER_PIECE) {
+      this.#pieces.set(record, pieces);
+    } else {
+      // To read a byte of it makes the engine join the pieces.
+      this.#lastByte = record.value.charCodeAt(record.value.length - 1);
+      this.#pieces.delete(record);
+    }
+  }
+
+  #overwrite({ key, offset, bytes }: Extract<Effect, { kind: "overwrite" }>, seq: number): void {
+    const record = this.#slotFor(key).get(key);
+    if (record === undefined) {
+      this.#put(key, overwritten("", offset, bytes), 0, seq);
+      return;
+    }
+    record.value = overwritten(record.value, offset, bytes);
+    record.seq = seq;
+    this.#pieces.delete(record);
     this.#wrote(seq);
   }
 
@@ -456,8 +514,9 @@ export class Keyspace {
     const record = records.get(key);
     assert(record !== undefined, "a delete effect follows its key");
     if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
+    if (this.#pieces.size > 0) this.#pieces.delete(record);
     records.delete(key);
-    if (records.size === 0) this.#slots[slotOf(key) - this.firstSlot] = undefined;
+    if (records.size === 0) this.#slots[this.#placeOf(key)] = undefined;
     this.#size--;
     this.#tombstones.set(key, seq);
     this.#graves.push({ key, seq });
@@ -468,6 +527,7 @@ export class Keyspace {
     this.#slots.fill(undefined);
     this.#size = 0;
     this.#expiries.clear();
+    this.#pieces.clear();
   }
 }
 

@@ -19,7 +19,7 @@ const OPENING_BRACE = 0x7b;
 export function crc16(text: string, from = 0, to = text.length): number {
   let crc = 0;
   for (let i = from; i < to; i++) {
-    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (text.charCodeAt(i) & 0xff)] ?? 0);
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (text.charCodeAt(i) & 0xff)] as number);
   }
   return crc;
 }
@@ -31,11 +31,16 @@ export function crc16(text: string, from = 0, to = text.length): number {
  * @returns 0 to 16383.
  */
 export function slotOf(key: string): number {
+  let crc = 0;
+  let isTagSought = true;
   for (let i = 0; i < key.length; i++) {
-    if (key.charCodeAt(i) !== OPENING_BRACE) continue;
-    const end = key.indexOf("}", i + 1);
-    if (end > i + 1) return crc16(key, i + 1, end) & SLOT_MASK;
-    break;
+    const code = key.charCodeAt(i);
+    if (code === OPENING_BRACE && isTagSought) {
+      const end = key.indexOf("}", i + 1);
+      if (end > i + 1) return crc16(key, i + 1, end) & SLOT_MASK;
+      isTagSought = false;
+    }
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (code & 0xff)] as number);
   }
-  return crc16(key) & SLOT_MASK;
+  return crc & SLOT_MASK;
 }

@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { LCS_TOO_BIG } from "../../src/commands/refusals.ts";
 import { ShardEngine } from "../../src/commands/shard-engine.ts";
 import { dataCommands } from "../../src/commands/table.ts";
 import {
@@ -18,7 +19,8 @@ import {
   Status,
   VerbatimReply,
 } from "../../src/data/reply.ts";
-import { Random, randomCommand } from "../support/random-commands.ts";
+import { Prng } from "../../src/kit/prng.ts";
+import { randomCommand } from "../support/random-commands.ts";
 import { type OracleReply, RedisOracle } from "../support/redis-oracle.ts";
 
 const COMMANDS = 20_000;
@@ -30,6 +32,10 @@ const CLOCK_COMMANDS = new Map([
   ["expiretime", CLOCK_TOLERANCE_MS / 1000],
   ["pexpiretime", CLOCK_TOLERANCE_MS],
 ]);
+
+/** Longer than what is declined for its length can be, in either form of the answer, but shorter than one so long. */
+const LCS_LONG_CHARS = 40;
+const LCS_DECLINED = JSON.stringify({ error: `${LCS_TOO_BIG.code} ${LCS_TOO_BIG.message}` });
 
 const { CI, HOTHOT_SEED } = process.env;
 const seed = Number(HOTHOT_SEED ?? Date.now() % 1_000_000);
@@ -99,6 +105,8 @@ function assertAgree(
     // -1 and -2 are no times. Ends beyond all exact numbers are cut, which is documented.
     if (mine >= 0 && other >= 0 && (Math.abs(mine - other) <= tolerance || mine > 8.9e12)) return;
   }
+  // The one deliberate deviation: where Redis would compute for long, a shard declines.
+  if (name === "lcs" && show(ours) === LCS_DECLINED && show(theirs).length > LCS_LONG_CHARS) return;
   if (name === "keys" && Array.isArray(ours) && Array.isArray(theirs)) {
     assert.deepEqual([...ours].sort(), [...theirs].sort(), message());
     return;
@@ -121,7 +129,7 @@ test(`random commands answer as Redis does (HOTHOT_SEED=${seed})`, async (t) => 
   if (redis === undefined) return;
   await redis.ask([["flushall"]]);
   const engine = new Engine();
-  const random = new Random(seed);
+  const random = new Prng(seed);
   for (let done = 0; done < COMMANDS; done += BATCH) {
     const settings = { wallMs: Date.now() };
     const commands = Array.from({ length: BATCH }, () => randomCommand(random, settings));
@@ -142,7 +150,7 @@ test(`random transactions answer as Redis does (HOTHOT_SEED=${seed})`, async (t)
   if (redis === undefined) return;
   await redis.ask([["flushall"]]);
   const engine = new Engine();
-  const random = new Random(seed);
+  const random = new Prng(seed);
   for (let done = 0; done < 500; done++) {
     const settings = { wallMs: Date.now() };
     const commands = Array.from({ length: random.below(8) }, () => randomCommand(random, settings));

@@ -1,31 +1,6 @@
 /** Random commands on data for tests against an oracle: valid ones, wrong ones, and in between, from a seed. */
 
-/** A small generator of random numbers (mulberry32); equal seeds give equal sequences. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** From 0 to `bound - 1`. */
-  below(bound: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * bound);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  pick<T>(from: readonly T[]): T {
-    const item = from[this.below(from.length)];
-    if (item === undefined) throw new Error("nothing to pick from");
-    return item;
-  }
-}
+import type { Prng } from "../../src/kit/prng.ts";
 
 /** What a seed's commands depend on besides it. */
 export interface CommandSettings {
@@ -140,14 +115,14 @@ const PATTERNS = [
   "lon*name",
 ];
 
-type Maker = (random: Random, settings: CommandSettings) => string[];
+type Maker = (random: Prng, settings: CommandSettings) => string[];
 
-const key = (random: Random) => random.pick(KEYS);
-const value = (random: Random) => random.pick(VALUES);
+const key = (random: Prng) => random.pick(KEYS);
+const value = (random: Prng) => random.pick(VALUES);
 
 /** A time to live that is far from over, or one that no command takes. */
-function ttl(random: Random, factor: number): string {
-  if (random.chance(80)) return String((5_000 + random.below(1_000_000_000)) * factor);
+function ttl(random: Prng, factor: number): string {
+  if (random.chance(0.8)) return String((5_000 + random.below(1_000_000_000)) * factor);
   return random.pick([
     "0",
     "-1",
@@ -161,13 +136,13 @@ function ttl(random: Random, factor: number): string {
   ]);
 }
 
-function at(random: Random, wallMs: number, divisor: number): string {
-  if (random.chance(70))
+function at(random: Prng, wallMs: number, divisor: number): string {
+  if (random.chance(0.7))
     return String(Math.floor((wallMs + 5_000_000 + random.below(1_000_000_000)) / divisor));
   return random.pick(["1", "0", "-5", "1000", "x", "9223372036854775807", "-9223372036854775808"]);
 }
 
-function timeOption(random: Random, { wallMs }: CommandSettings): string[] {
+function timeOption(random: Prng, { wallMs }: CommandSettings): string[] {
   switch (random.below(4)) {
     case 0:
       return [anyCase(random, "EX"), ttl(random, 1)];
@@ -180,18 +155,18 @@ function timeOption(random: Random, { wallMs }: CommandSettings): string[] {
   }
 }
 
-function anyCase(random: Random, word: string): string {
-  return random.chance(50) ? word : word.toLowerCase();
+function anyCase(random: Prng, word: string): string {
+  return random.chance(0.5) ? word : word.toLowerCase();
 }
 
-function several<T>(random: Random, max: number, make: () => T): T[] {
+function several<T>(random: Prng, max: number, make: () => T): T[] {
   return Array.from({ length: 1 + random.below(max) }, make);
 }
 
-function setOptions(random: Random, settings: CommandSettings): string[] {
+function setOptions(random: Prng, settings: CommandSettings): string[] {
   const words: string[] = [];
-  while (random.chance(50)) {
-    if (random.chance(40)) words.push(...timeOption(random, settings));
+  while (random.chance(0.5)) {
+    if (random.chance(0.4)) words.push(...timeOption(random, settings));
     else
       words.push(
         anyCase(
@@ -203,9 +178,9 @@ function setOptions(random: Random, settings: CommandSettings): string[] {
   return words;
 }
 
-function expireOptions(random: Random): string[] {
+function expireOptions(random: Prng): string[] {
   const words: string[] = [];
-  while (random.chance(40))
+  while (random.chance(0.4))
     words.push(anyCase(random, random.pick(["NX", "XX", "GT", "LT", "GT", "LT", "BAD"])));
   return words;
 }
@@ -218,7 +193,7 @@ const MAKERS: readonly Maker[] = [
   (r, s) => [
     "getex",
     key(r),
-    ...(r.chance(60)
+    ...(r.chance(0.6)
       ? timeOption(r, s)
       : r.pick([[], ["PERSIST"], ["KEEPTTL"], ["NX"], ["EX"], ["PERSIST", "EX", "9000"]])),
   ],
@@ -230,12 +205,12 @@ const MAKERS: readonly Maker[] = [
   (r) => [
     "mset",
     ...several(r, 3, () => [key(r), value(r)]).flat(),
-    ...(r.chance(10) ? ["odd"] : []),
+    ...(r.chance(0.1) ? ["odd"] : []),
   ],
   (r) => [
     "msetnx",
     ...several(r, 2, () => [key(r), value(r)]).flat(),
-    ...(r.chance(10) ? ["odd"] : []),
+    ...(r.chance(0.1) ? ["odd"] : []),
   ],
   (r) => ["mget", ...several(r, 4, () => key(r))],
   (r) => ["append", key(r), value(r)],
@@ -248,13 +223,13 @@ const MAKERS: readonly Maker[] = [
   (r) => ["incrby", key(r), value(r)],
   (r) => ["decrby", key(r), value(r)],
   (r) => ["incrbyfloat", key(r), value(r)],
-  (r) => ["incrbyfloat", key(r), `${r.chance(50) ? "-" : ""}${r.below(1e9)}.${r.below(1e9)}`],
+  (r) => ["incrbyfloat", key(r), `${r.chance(0.5) ? "-" : ""}${r.below(1e9)}.${r.below(1e9)}`],
   (r) => ["incrbyfloat", key(r), `${r.below(1e9)}e${r.below(40) - 20}`],
   (r) => [
     "lcs",
     key(r),
     key(r),
-    ...(r.chance(60)
+    ...(r.chance(0.6)
       ? several(r, 3, () => r.pick(["LEN", "IDX", "idx", "WITHMATCHLEN"]))
       : r.pick([
           [],
@@ -283,7 +258,7 @@ const MAKERS: readonly Maker[] = [
     "copy",
     key(r),
     key(r),
-    ...(r.chance(50)
+    ...(r.chance(0.5)
       ? []
       : r.pick([
           ["REPLACE"],
@@ -300,13 +275,13 @@ const MAKERS: readonly Maker[] = [
 ];
 
 /** One command from the seed's sequence: the name first. */
-export function randomCommand(random: Random, settings: CommandSettings): string[] {
-  if (random.chance(1))
+export function randomCommand(random: Prng, settings: CommandSettings): string[] {
+  if (random.chance(0.01))
     return [
       random.pick(["flushall", "flushdb"]),
       ...random.pick([[], ["async"], ["SYNC"], ["now"], ["sync", "sync"]]),
     ];
   const args = random.pick(MAKERS)(random, settings);
-  if (random.chance(3)) return random.chance(50) ? args.slice(0, -1) : [...args, "extra"];
+  if (random.chance(0.03)) return random.chance(0.5) ? args.slice(0, -1) : [...args, "extra"];
   return args;
 }

@@ -1,0 +1,324 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { slotOf } from "../kit/crc16.ts";
+import { Keyspace, VALUE_BYTES_MAX } from "./keyspace.ts";
+
+const WHOLE = { firstSlot: 0, lastSlot: 16_383 };
+
+/** Runs `write` as the entry `seq` at the wall clock `wallMs`; its effects. */
+function run(keyspace: Keyspace, seq: number, write: () => void, wallMs = 1_000) {
+  keyspace.beginRun(seq, wallMs);
+  write();
+  return keyspace.effects;
+}
+
+/** What the last seq is that `read` depends on. */
+function readSeq(keyspace: Keyspace, read: () => void, wallMs = 1_000): number {
+  keyspace.beginRead(wallMs);
+  read();
+  return keyspace.readSeq;
+}
+
+test("a read depends on the entry that wrote its key last", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 3, () => keyspace.set("a", "1", 0));
+  run(keyspace, 4, () => keyspace.set("b", "1", 0));
+  run(keyspace, 5, () => keyspace.append("a", "2"));
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    5,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("b")),
+    4,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("never")),
+    0,
+  );
+  run(keyspace, 6, () => keyspace.expire("b", 9_000));
+  run(keyspace, 7, () => keyspace.overwrite("a", 0, "x"));
+  assert.equal(
+    readSeq(keyspace, () => keyspace.exists("b")),
+    6,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.version("a")),
+    7,
+  );
+  assert.equal(
+    readSeq(keyspace, () => {
+      keyspace.value("a");
+      keyspace.value("b");
+    }),
+    7,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.noteAll()),
+    7,
+  );
+});
+
+test("a missing key depends on its deletion until that is committed", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 0));
+  run(keyspace, 2, () => keyspace.delete("a"));
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    2,
+  );
+  keyspace.committed(1);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    2,
+  );
+  keyspace.committed(2);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    0,
+  );
+});
+
+test("a key that was deleted twice depends on the second deletion", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 0));
+  run(keyspace, 2, () => keyspace.delete("a"));
+  run(keyspace, 3, () => keyspace.set("a", "2", 0));
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    3,
+  );
+  run(keyspace, 4, () => keyspace.delete("a"));
+  keyspace.committed(3);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    4,
+  );
+});
+
+test("after a flush every missing key depends on it until it is committed", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 0));
+  run(keyspace, 2, () => keyspace.delete("a"));
+  run(keyspace, 3, () => keyspace.set("b", "1", 0));
+  assert.deepEqual(
+    run(keyspace, 4, () => keyspace.flush()),
+    [{ kind: "flush" }],
+  );
+  assert.equal(keyspace.size, 0);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    4,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("never")),
+    4,
+  );
+  run(keyspace, 5, () => keyspace.set("a", "2", 0));
+  run(keyspace, 6, () => keyspace.delete("a"));
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    6,
+  );
+  keyspace.committed(4);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("b")),
+    0,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    6,
+  );
+});
+
+test("a flush of nothing is no effect but depends on what made it nothing", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 0));
+  run(keyspace, 2, () => keyspace.delete("a"));
+  assert.deepEqual(
+    run(keyspace, 3, () => keyspace.flush()),
+    [],
+  );
+  assert.equal(keyspace.readSeq, 2);
+});
+
+test("a key lives in the millisecond of its end and not after", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 2_000));
+  keyspace.beginRead(2_000);
+  assert.equal(keyspace.value("a"), "1");
+  assert.equal(keyspace.hasMetExpired, false);
+  keyspace.beginRead(2_001);
+  assert.equal(keyspace.value("a"), undefined);
+  assert.equal(keyspace.hasMetExpired, true);
+  assert.equal(keyspace.size, 1, "a read deletes nothing");
+  keyspace.beginRead(2_000);
+  assert.equal(keyspace.hasMetExpired, false);
+});
+
+test("at the primary a key past its end is deleted when met, by an effect", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 2_000));
+  const effects = run(keyspace, 2, () => assert.equal(keyspace.value("a"), undefined), 2_001);
+  assert.deepEqual(effects, [{ kind: "delete", key: "a" }]);
+  assert.equal(keyspace.size, 0);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("a")),
+    2,
+  );
+});
+
+test("an append to a key past its end begins anew", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "old", 2_000));
+  const effects = run(keyspace, 2, () => assert.equal(keyspace.append("a", "new"), 3), 2_001);
+  assert.deepEqual(effects, [
+    { kind: "delete", key: "a" },
+    { kind: "append", key: "a", bytes: "new" },
+  ]);
+  keyspace.beginRead(9_999);
+  assert.equal(keyspace.value("a"), "new");
+  assert.equal(keyspace.expireAtMs("a"), 0);
+});
+
+test("keys past their end are deleted in the order of their ends, no more than asked for", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => {
+    keyspace.set("c", "1", 3_000);
+    keyspace.set("a", "1", 1_000);
+    keyspace.set("b", "1", 2_000);
+    keyspace.set("later", "1", 9_000);
+    keyspace.set("never", "1", 0);
+  });
+  const keysOf = (limit: number, wallMs: number) =>
+    run(keyspace, 2, () => keyspace.expireDue(limit), wallMs).map((effect) =>
+      effect.kind === "delete" ? effect.key : effect.kind,
+    );
+  assert.deepEqual(keysOf(10, 1_000), []);
+  assert.deepEqual(keysOf(2, 3_001), ["a", "b"]);
+  assert.deepEqual(keysOf(2, 3_001), ["c"]);
+  assert.deepEqual(keysOf(2, 3_001), []);
+  assert.equal(keyspace.size, 2);
+});
+
+test("nothing is left over from keys that change, end, go and come", () => {
+  const keyspace = new Keyspace(WHOLE);
+  for (let seq = 1; seq <= 20_000; seq++) {
+    run(keyspace, seq, () => {
+      const key = `k${seq % 3}`;
+      if (seq % 7 === 0) keyspace.delete(key);
+      else if (seq % 5 === 0) keyspace.append(key, "x");
+      else keyspace.set(key, "v", seq % 2 === 0 ? 5_000 + seq : 0);
+    });
+    keyspace.committed(seq - 10);
+    const { expiries, tombstones, graves, growing } = keyspace.upkeep;
+    assert.ok(expiries <= 3 && tombstones <= 3 && graves <= 2_100 && growing <= 3, `at ${seq}`);
+  }
+});
+
+test("graves are cut even if some deletion is always uncommitted", () => {
+  const keyspace = new Keyspace(WHOLE);
+  for (let seq = 2; seq <= 20_000; seq += 2) {
+    run(keyspace, seq - 1, () => keyspace.set("a", "1", 0));
+    run(keyspace, seq, () => keyspace.delete("a"));
+    keyspace.committed(seq - 1);
+    assert.ok(keyspace.upkeep.graves <= 2_100, `at ${seq}`);
+    assert.equal(
+      readSeq(keyspace, () => keyspace.value("a")),
+      seq,
+    );
+  }
+});
+
+test("overwriting fills up with zero bytes", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => assert.equal(keyspace.overwrite("a", 2, "xy"), 4));
+  assert.equal(keyspace.value("a"), "\0\0xy");
+  run(keyspace, 2, () => assert.equal(keyspace.overwrite("a", 1, "12345"), 6));
+  assert.equal(keyspace.value("a"), "\x0012345");
+  run(keyspace, 3, () => assert.equal(keyspace.overwrite("a", 1, "!"), 6));
+  assert.equal(keyspace.value("a"), "\0!2345");
+});
+
+test("the longest value can be made without an error of the engine", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "x".repeat(VALUE_BYTES_MAX - 1), 0));
+  run(keyspace, 2, () => keyspace.append("a", "y"));
+  assert.equal(keyspace.valueBytes("a"), VALUE_BYTES_MAX);
+  run(keyspace, 3, () => keyspace.overwrite("b", VALUE_BYTES_MAX - 1, "y"));
+  assert.equal(keyspace.valueBytes("b"), VALUE_BYTES_MAX);
+});
+
+test("a value that grows byte by byte costs no more memory than a few times its bytes", async () => {
+  // Unjoined, the pieces of three million appends take 96 MB. The worker has half of it and dies of it.
+  const module = JSON.stringify(new URL("./keyspace.js", import.meta.url).href);
+  const code = `import(${module}).then(({ Keyspace }) => {
+    const keyspace = new Keyspace({ firstSlot: 0, lastSlot: 16383 });
+    for (let seq = 1; seq <= 3_000_000; seq++) {
+      keyspace.apply([{ kind: "append", key: "a", bytes: "x" }], seq);
+    }
+    require("node:worker_threads").parentPort.postMessage(keyspace.valueBytes("a"));
+  })`;
+  const worker = new Worker(code, { eval: true, resourceLimits: { maxOldGenerationSizeMb: 48 } });
+  const bytes = await new Promise((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+  assert.equal(bytes, 3_000_000);
+  await worker.terminate();
+});
+
+test("a copy takes whole slots and goes on where it stopped", () => {
+  const from = new Keyspace({ firstSlot: 5_000, lastSlot: 13_000 });
+  const keys = ["foo", "bar", "{foo}1", "{foo}2", "{bar}1"];
+  keys.forEach((key, i) => {
+    run(from, i + 1, () => from.set(key, key, i === 1 ? 7_000 : 0));
+  });
+  const to = new Keyspace({ firstSlot: 5_000, lastSlot: 13_000 });
+  const slots: number[][] = [];
+  for (let slot = 0; slot <= 13_000; ) {
+    const { records, nextSlot } = from.copyOut(slot, 1);
+    assert.ok(records.every(({ key }) => slotOf(key) >= slot && slotOf(key) < nextSlot));
+    slots.push(records.map(({ key }) => slotOf(key)));
+    to.copyIn(records);
+    slot = nextSlot;
+  }
+  assert.deepEqual(slots, [[5_061, 5_061], [12_182, 12_182, 12_182], []]);
+  assert.deepEqual(to.copyOut(0, Number.MAX_VALUE), from.copyOut(0, Number.MAX_VALUE));
+  to.beginRead(7_000);
+  assert.deepEqual(
+    [to.version("{foo}1"), to.expireAtMs("bar"), to.expireAtMs("foo")],
+    [3, 7_000, 0],
+  );
+  assert.equal(from.copyOut(0, Number.MAX_VALUE).nextSlot, 13_001);
+});
+
+test("clearing forgets the keys, their ends and their deletions", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => keyspace.set("a", "1", 2_000));
+  run(keyspace, 2, () => keyspace.set("b", "1", 2_000));
+  run(keyspace, 3, () => keyspace.delete("b"));
+  keyspace.clear();
+  assert.equal(keyspace.size, 0);
+  assert.equal(
+    readSeq(keyspace, () => keyspace.value("b")),
+    0,
+  );
+  assert.equal(
+    readSeq(keyspace, () => keyspace.noteAll()),
+    0,
+  );
+  assert.deepEqual(
+    run(keyspace, 1, () => keyspace.expireDue(10), 9_999),
+    [],
+  );
+});
+
+test("writing in a read, or a key of another shard, is a bug and says so", () => {
+  const keyspace = new Keyspace({ firstSlot: 0, lastSlot: 100 });
+  keyspace.beginRead(1);
+  assert.throws(() => keyspace.set("foo", "1", 0), { name: "AssertionError" });
+  keyspace.beginRun(1, 1);
+  assert.throws(() => keyspace.set("foo", "1", 0), { name: "AssertionError" });
+});

@@ -168,6 +168,8 @@ function judgeFile(path: string, options: CheckOptions): number {
 /** Everything that a run needs to know before it begins. */
 interface Plan {
   readonly seed: number;
+  /** Gives each client its own. */
+  readonly prng: Prng;
   readonly options: CheckOptions;
   readonly targets: readonly Target[];
   readonly groups: readonly KeyGroup[];
@@ -208,6 +210,7 @@ async function makePlan(options: CheckOptions): Promise<Plan> {
   const seed = options.seed ?? Date.now() % 2 ** 31;
   const say = options.json === true ? printNote : printLine;
   const prng = new Prng(seed);
+  const nemesisPrng = prng.fork();
   const recorder = new Recorder();
   const kinds = options.nemesis ?? [];
   let state: ClusterState | undefined;
@@ -225,7 +228,7 @@ async function makePlan(options: CheckOptions): Promise<Plan> {
   const nemesis =
     state === undefined
       ? undefined
-      : new Nemesis({ state, kinds, prng: prng.fork(), now: () => recorder.now(), report });
+      : new Nemesis({ state, kinds, prng: nemesisPrng, now: () => recorder.now(), report });
   if (nemesis !== undefined && !(await nemesis.untilWhole())) {
     throw new CliError("The cluster is not ready; see: hothot status");
   }
@@ -248,6 +251,7 @@ async function makePlan(options: CheckOptions): Promise<Plan> {
   );
   return {
     seed,
+    prng,
     options,
     targets,
     groups,
@@ -262,9 +266,8 @@ async function carryOut(plan: Plan, interrupted: AbortSignal): Promise<Run> {
   const { options, recorder, nemesis, say } = plan;
   const errors: ClientError[] = [];
   const done = new AbortController();
-  const prng = new Prng(plan.seed).fork().fork();
   const clients = Array.from({ length: options.clients }, (_, index) => {
-    const own = prng.fork();
+    const own = plan.prng.fork();
     return runClient({
       targets: plan.targets,
       first: index,

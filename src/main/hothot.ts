@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { addCheckCommand } from "../cli/check.ts";
 import { CliError } from "../cli/cli-error.ts";
 import { addDownCommand } from "../cli/down.ts";
 import { addNodeControlCommands } from "../cli/node-control.ts";
@@ -30,6 +31,7 @@ addDownCommand(program);
 addStatusCommand(program);
 addNodeControlCommands(program);
 addTransferCommand(program);
+addCheckCommand(program);
 addNodeCommand(program, readVersion());
 addWitnessCommand(program);
 program

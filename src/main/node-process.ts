@@ -19,7 +19,8 @@ import { Core } from "../replica/core.ts";
 import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
-import { createLogger, type LogLevel, logCoreEvent } from "./log.ts";
+import { linesOf } from "./event-lines.ts";
+import { createLogger, type LogLevel } from "./log.ts";
 
 export interface NodeOptions {
   /** Must be one of the configuration's nodes; its ports are there. */
@@ -184,9 +185,9 @@ async function startNode(
     register,
     clock: new NodeClock(),
     observer: {
-      event: (event) => {
-        metrics.event(event);
-        logCoreEvent(log, event);
+      events: (events) => {
+        for (const event of events) metrics.event(event);
+        for (const { level, text, fields } of linesOf(events)) log[level](fields, text);
       },
       written: (ms, reply) => metrics.written(ms, reply),
       clockJumped: () => {

@@ -142,7 +142,7 @@ function setUp(options: { register?: Register; tickMs?: number } = {}): Setup {
     register: options.register ?? new MemoryRegister(FIRST),
     clock: new NodeClock({ monoMs: () => clock.monoMs, wallMs: () => clock.wallMs }),
     observer: {
-      event: (event) => done.push(`event ${event.kind}`),
+      events: (events) => done.push(`events ${events.map((event) => event.kind).join()}`),
       written: (ms) => done.push(`written ${ms}`),
       clockJumped: () => done.push("jumped"),
       registerFailed: (what, error) => done.push(`register ${what} ${error.message}`),
@@ -209,7 +209,7 @@ describe("driver", () => {
       "answered second",
       "written 0",
       "answered first",
-      "event warning",
+      "events warning",
     ]);
     await until("the swap is answered", () => core.calls.includes("swapAnswered 7 done 2"));
   });

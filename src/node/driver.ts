@@ -22,7 +22,8 @@ export interface PeerLinks {
 
 /** Told what happens; must not throw, and must not take long. */
 export interface DriverObserver {
-  event(event: CoreEvent): void;
+  /** All events of one turn, at least one. */
+  events(events: readonly CoreEvent[]): void;
   /** A write was answered after this time, ms, with success or a refusal. */
   written(ms: number, reply: Reply): void;
   clockJumped(): void;
@@ -227,7 +228,7 @@ export class Driver implements Door, LinkHandler {
     for (const { operation, reply } of answers) this.#answer(operation as AnsweredOperation, reply);
     for (const { id, configuration } of swaps) this.#swap(id, configuration);
     if (wantsConfiguration) this.#read();
-    for (const event of events) this.#observer.event(event);
+    if (events.length > 0) this.#observer.events(events);
   }
 
   #answer(operation: AnsweredOperation, reply: Reply): void {

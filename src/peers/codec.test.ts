@@ -153,6 +153,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     ...head,
     entries,
     commitSeq: natural,
+    appliesBelow: natural,
     wallMs: time,
   }),
   "epoch-start": fc.record({

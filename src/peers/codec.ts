@@ -214,6 +214,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.shard);
       writer.varint(message.epoch);
       writer.varint(message.commitSeq);
+      writer.varint(message.appliesBelow);
       writer.f64(message.wallMs);
       writeEntries(writer, message.entries);
       return;
@@ -336,13 +337,16 @@ function readMessage(reader: ByteReader): Message {
   switch (kind) {
     case KIND.heartbeat:
       return readHeartbeat(reader);
-    case KIND.append: {
-      const shard = reader.varint();
-      const epoch = reader.varint();
-      const commitSeq = reader.varint();
-      const wallMs = reader.time();
-      return { kind: "append", shard, epoch, commitSeq, wallMs, entries: readEntries(reader) };
-    }
+    case KIND.append:
+      return {
+        kind: "append",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        commitSeq: reader.varint(),
+        appliesBelow: reader.varint(),
+        wallMs: reader.time(),
+        entries: readEntries(reader),
+      };
     case KIND.epochStart:
       return {
         kind: "epoch-start",

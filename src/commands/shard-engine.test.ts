@@ -63,7 +63,7 @@ test(`the effects of any command make another engine equal (HOTHOT_SEED=${seed})
   const primary = new ShardEngine(WHOLE);
   const backup = new ShardEngine(WHOLE);
   let deletions = 0;
-  runRandomly(primary, 5_000, (effects, seq, request) => {
+  runRandomly(primary, 3_000, (effects, seq, request) => {
     backup.apply(effects, seq);
     deletions += effects.filter((effect) => effect.kind === "delete").length;
     if (seq % 10 === 0) {
@@ -76,7 +76,7 @@ test(`the effects of any command make another engine equal (HOTHOT_SEED=${seed})
     primary.committed(seq - 5);
     backup.committed(seq - 7);
   });
-  assert.ok(deletions > 100, "the run deletes and expires keys");
+  assert.ok(deletions > 50, "the run deletes and expires keys");
 });
 
 test(`a copy while the primary goes on ends equal (HOTHOT_SEED=${seed})`, () => {
@@ -99,7 +99,7 @@ test(`a copy while the primary goes on ends equal (HOTHOT_SEED=${seed})`, () => 
 test(`only commands that say so write (HOTHOT_SEED=${seed})`, () => {
   const engine = new ShardEngine(WHOLE);
   const random = new Prng(seed);
-  for (let seq = 1; seq <= 5_000; seq++) {
+  for (let seq = 1; seq <= 1_500; seq++) {
     const args = randomCommand(random, { wallMs: WALL_MS });
     const before = engine.digest();
     const { effects, reply } = engine.run(one(args), seq, WALL_MS);
@@ -161,6 +161,16 @@ test("a watched key past its time counts as changed, and is deleted", () => {
   const { reply, effects } = engine.run(request, 2, WALL_MS + 101);
   assert.equal(reply, NULL_ARRAY);
   assert.deepEqual(effects, [{ kind: "delete", key: "a" }]);
+});
+
+test("all watched keys are looked at, so that a refusal waits for the last change of any", () => {
+  const engine = new ShardEngine(WHOLE);
+  engine.run(one("set a 1"), 1, WALL_MS);
+  engine.run(one("set b 1"), 2, WALL_MS);
+  const watched = ["a", "b"].map((key) => ({ key, version: 0 }));
+  const { reply, readSeq } = engine.run(transaction([], watched), 3, WALL_MS);
+  assert.equal(reply, NULL_ARRAY);
+  assert.equal(readSeq, 2);
 });
 
 test("a read that names a key past its time gives nothing, one that lists keys leaves it out", () => {

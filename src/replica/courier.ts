@@ -154,25 +154,27 @@ export class Courier {
     return true;
   }
 
-  /** Runs it as the primary, unless the log already holds it. */
+  /** Runs it as the primary, unless the log already holds it; then the reads that are to follow it. */
   #order(pending: Pending): void {
     const shard = this.#shard;
     const stamp = this.#stamp(pending);
+    const reads = pending.attached;
+    pending.attached = undefined;
     const found = shard.findStamp(stamp);
     if (found !== undefined) {
       assert(found !== "done", "what is undecided was not told to be done");
       this.#wait(pending, found.reply, shard.isAsync ? 0 : found.seq);
-      return;
+    } else {
+      const outcome = shard.execute(pending.operation.request, stamp, false);
+      pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
+      this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
     }
-    const outcome = shard.execute(pending.operation.request, stamp, false);
-    pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
-    const seq = outcome.seq > 0 ? outcome.seq : outcome.readSeq;
-    this.#wait(pending, outcome.reply, this.#waitSeq(outcome, seq));
+    for (const read of reads ?? []) this.#readNow(read);
   }
 
-  #waitSeq(outcome: Outcome & { readonly seq: number }, seq: number): number {
+  #waitSeq(outcome: Outcome & { readonly seq: number }): number {
     if (this.#shard.isAsync) return 0;
-    return outcome.seq > 0 ? seq : this.#shard.waitSeq(seq);
+    return outcome.seq > 0 ? outcome.seq : this.#shard.waitSeq(outcome.readSeq);
   }
 
   #stamp(pending: Pending): Stamp {
@@ -324,6 +326,7 @@ export class Courier {
    * @param stays the node was and is a member.
    */
   epochInstalled(stays: boolean): void {
+    if (!stays) this.#refuseOvertakenReads();
     for (const pending of this.#undecided) {
       const isLost = pending.state === "sent" || (!stays && pending.state !== "done");
       if (!isLost || pending.state === "held") continue;
@@ -343,6 +346,23 @@ export class Courier {
     }
     this.#held = [...this.#undecided].filter((pending) => pending.state === "held");
     this.#host.touch(this.#shard.id);
+  }
+
+  /**
+   * A node that is removed has to ask the new primary what it has read itself and not answered yet. That comes too late
+   * for a read that a later write of its own session may have overtaken.
+   */
+  #refuseOvertakenReads(): void {
+    const written = new Set<number>();
+    for (const pending of [...this.#undecided].reverse()) {
+      const { session, request } = pending.operation;
+      if (session === 0) continue;
+      if (request.isWrite) {
+        if (pending.mayHaveRun) written.add(session);
+      } else if (pending.state !== "sent" && written.has(session)) {
+        this.#finish(pending, TRY_AGAIN_LATER);
+      }
+    }
   }
 
   epochStarted(): void {

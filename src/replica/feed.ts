@@ -8,6 +8,8 @@ const RECORD_BYTES = 32;
 /** Invariant: the learner has been sent every effect up to `sentSeq` on the slots below `slot`, and none on the others. */
 export class Feed {
   readonly copyId: number;
+  /** The copy began with the state up to this seq; the learner holds no entry up to it. */
+  readonly baseSeq: number;
   /** Last seq of the stream that was sent. */
   sentSeq: number;
   /** The first slot that has not been sent. */
@@ -23,6 +25,7 @@ export class Feed {
 
   constructor(copyId: number, sentSeq: number, firstSlot: number) {
     this.copyId = copyId;
+    this.baseSeq = sentSeq;
     this.sentSeq = sentSeq;
     this.slot = firstSlot;
   }

@@ -62,6 +62,11 @@ export interface Append {
   readonly shard: ShardId;
   readonly epoch: number;
   readonly entries: readonly Entry[];
+  /**
+   * The receiver applies the effects on slots below this one only: a learner gets the other slots later, with these
+   * effects in them. The entries are whole all the same, for the learner may have to send them on one day.
+   */
+  readonly appliesBelow: number;
   readonly commitSeq: number;
   /** The primary's wall clock, ms since 1970 (R11). */
   readonly wallMs: number;

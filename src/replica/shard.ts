@@ -7,7 +7,7 @@
 import type { Effect } from "../data/effect.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
+import { type Member, type NodeId, SLOT_COUNT, type ShardId, type ShardRecord } from "./configuration.ts";
 import { Courier } from "./courier.ts";
 import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
@@ -38,8 +38,6 @@ const ENTRY_BYTES = 64;
 const EARLY_FORWARDS_MAX = 10_000;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
-
-const NO_EFFECTS: readonly Effect[] = [];
 
 export const NO_REPLICAS = new Refusal("NOREPLICAS", "Not enough good replicas to write.");
 export const UNCERTAIN_BELOW_MIN = new Refusal(
@@ -486,8 +484,12 @@ export class Shard {
   }
 
   /** Takes an entry that another node ordered. */
-  #apply(entry: Entry): void {
-    this.machine.apply(entry.effects, entry.seq);
+  #apply(entry: Entry, below = SLOT_COUNT): void {
+    const effects =
+      below >= SLOT_COUNT || entry.effects.length === 0
+        ? entry.effects
+        : this.machine.effectsBelow(entry.effects, below);
+    this.machine.apply(effects, entry.seq);
     this.#append(entry);
     const { stamp } = entry;
     if (
@@ -524,7 +526,7 @@ export class Shard {
           break;
         }
       }
-      this.#apply(entry);
+      this.#apply(entry, append.appliesBelow);
     }
     this.#maybeStarted();
     if (this.isStarted || !this.isMember)
@@ -764,10 +766,15 @@ export class Shard {
     this.#host.touch(this.id);
   }
 
-  /** Whether the learner's copy is whole and its stream unbroken. */
+  /**
+   * Whether the learner's copy is whole, its stream unbroken, and what it holds as state only, without entries to send
+   * on, is at every member.
+   */
   isFed(node: NodeId): boolean {
     const feed = this.#feeds.get(node);
-    return feed !== undefined && (feed.isWhole || this.#host.mutant === "promotes-uncopied");
+    if (feed === undefined) return false;
+    if (this.#host.mutant === "promotes-uncopied") return true;
+    return feed.isWhole && this.commitSeq >= feed.baseSeq;
   }
 
   // ---------------------------------------------------------------- heartbeats (R5)
@@ -1060,9 +1067,9 @@ export class Shard {
     }
   }
 
-  #sendEntries(to: NodeId, entries: readonly Entry[]): void {
+  #sendEntries(to: NodeId, entries: readonly Entry[], appliesBelow = SLOT_COUNT): void {
     const { commitSeq, wallMs, epoch, id: shard } = this;
-    this.#host.send(to, { kind: "append", shard, epoch, entries, commitSeq, wallMs });
+    this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }
 
   /** R9: chunks of slots, between them the stream's effects on the slots that have been sent. */
@@ -1070,20 +1077,8 @@ export class Shard {
     for (;;) {
       while (feed.sentSeq < this.log.lastSeq) {
         const entries = this.log.slice(feed.sentSeq + 1, MESSAGE_BYTES);
-        const below =
-          feed.isSent || this.#host.mutant === "unfiltered-copy" ? undefined : feed.slot;
-        this.#sendEntries(
-          node,
-          below === undefined
-            ? entries
-            : entries.map((entry) => ({
-                ...entry,
-                effects:
-                  entry.effects.length === 0
-                    ? NO_EFFECTS
-                    : this.machine.effectsBelow(entry.effects, below),
-              })),
-        );
+        const isWhole = feed.isSent || this.#host.mutant === "unfiltered-copy";
+        this.#sendEntries(node, entries, isWhole ? SLOT_COUNT : feed.slot);
         feed.sentSeq += entries.length;
       }
       if (feed.isSent || feed.pendingBytes >= this.#host.limits.copyWindowBytes) return;

@@ -1,0 +1,194 @@
+/** `npm run sim -- --seeds N --from S`: runs a range of seeds and tells of the first that fails. */
+
+import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import type { Mutant } from "../src/replica/mutants.ts";
+import { MUTANTS } from "../src/replica/mutants.ts";
+import { run } from "./run.ts";
+
+const HELP = `Runs whole clusters under seeds, in virtual time, and judges what their clients saw.
+
+  npm run sim -- --seeds N --from S     seeds S to S+N-1; stops at the first that fails, with its trace
+  npm run sim -- --seed S               one seed, with its trace
+
+  --seeds N      how many (default 1000)
+  --from S       the first (default 1)
+  --seed S       one seed only, traced
+  --jobs J       processes (default: one a core)
+  --mutant NAME  break one rule, to see it found: ${Object.keys(MUTANTS).join(", ")}
+  --quiet        no progress
+`;
+
+const TRACE_LINES = 400;
+
+function main(): void {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: "string", default: "1000" },
+      from: { type: "string", default: "1" },
+      seed: { type: "string" },
+      jobs: { type: "string", default: String(availableParallelism()) },
+      mutant: { type: "string" },
+      quiet: { type: "boolean", default: false },
+      worker: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const mutant = parseMutant(values.mutant);
+  if (values.seed !== undefined) {
+    process.exitCode = traceOne(number(values.seed, "--seed"), mutant) ? 0 : 1;
+    return;
+  }
+  const from = number(values.from, "--from");
+  const seeds = number(values.seeds, "--seeds");
+  if (values.worker !== undefined) {
+    work({ from, seeds, step: number(values.jobs, "--jobs"), mutant });
+    return;
+  }
+  runAll({ from, seeds, jobs: number(values.jobs, "--jobs"), mutant, isQuiet: values.quiet });
+}
+
+function number(text: string, option: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  process.stderr.write(`${option} takes a whole number, not ${text}\n`);
+  process.exit(2);
+}
+
+function parseMutant(name: string | undefined): Mutant | undefined {
+  if (name === undefined) return undefined;
+  if (name in MUTANTS) return name as Mutant;
+  process.stderr.write(`there is no mutant ${name}; see --help\n`);
+  process.exit(2);
+}
+
+/** @returns whether the seed passes. */
+function traceOne(seed: number, mutant: Mutant | undefined): boolean {
+  const lines: string[] = [];
+  const result = run({ seed, mutant, trace: (line) => lines.push(line) });
+  const cut = Math.max(0, lines.length - (result.faults.length === 0 ? 40 : TRACE_LINES * 10));
+  process.stdout.write(`${lines.slice(cut).join("\n")}\n`);
+  report(result.faults, seed, mutant);
+  return result.faults.length === 0;
+}
+
+function report(faults: readonly string[], seed: number, mutant: Mutant | undefined): void {
+  const again = `npm run sim -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`}`;
+  if (faults.length === 0) process.stdout.write(`seed ${seed} passes\n`);
+  else {
+    process.stdout.write(`seed ${seed} FAILS:\n${faults.join("\n")}\n\nto see it again: ${again}\n`);
+  }
+}
+
+interface Range {
+  readonly from: number;
+  readonly seeds: number;
+  readonly mutant: Mutant | undefined;
+}
+
+/** One process's share: every `step`th seed. Tells its parent in JSON lines. */
+function work(range: Range & { readonly step: number }): void {
+  let operations = 0;
+  let answered = 0;
+  let virtualMs = 0;
+  let done = 0;
+  const tell = (line: object): void => {
+    process.stdout.write(`${JSON.stringify(line)}\n`);
+  };
+  for (let seed = range.from; seed < range.from + range.seeds; seed += range.step) {
+    const result = run({ seed, mutant: range.mutant });
+    operations += result.operations;
+    answered += result.answered;
+    virtualMs += result.virtualMs;
+    done += 1;
+    if (result.faults.length > 0) {
+      tell({ failed: seed });
+      break;
+    }
+    if (done % 50 === 0) {
+      tell({ done, operations, answered, virtualMs });
+      done = 0;
+      operations = 0;
+      answered = 0;
+      virtualMs = 0;
+    }
+  }
+  tell({ done, operations, answered, virtualMs });
+}
+
+interface Told {
+  readonly failed?: number;
+  readonly done?: number;
+  readonly operations?: number;
+  readonly answered?: number;
+  readonly virtualMs?: number;
+}
+
+function runAll(options: Range & { readonly jobs: number; readonly isQuiet: boolean }): void {
+  const { from, seeds, jobs, mutant, isQuiet } = options;
+  const startedMs = Date.now();
+  const failed: number[] = [];
+  let done = 0;
+  let operations = 0;
+  let answered = 0;
+  let virtualMs = 0;
+  let running = 0;
+  let shownMs = Date.now();
+  const children = Array.from({ length: Math.max(1, jobs) }, (_, index) => {
+    const share = ["--from", String(from + index), "--seeds", String(Math.max(0, seeds - index))];
+    const args = [...share, "--jobs", String(jobs), "--worker", "1"];
+    if (mutant !== undefined) args.push("--mutant", mutant);
+    const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...args], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    running += 1;
+    let rest = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      const lines = (rest + chunk.toString()).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const told = JSON.parse(line) as Told;
+        if (told.failed !== undefined) failed.push(told.failed);
+        done += told.done ?? 0;
+        operations += told.operations ?? 0;
+        answered += told.answered ?? 0;
+        virtualMs += told.virtualMs ?? 0;
+      }
+      if (failed.length > 0) for (const other of children) other.kill();
+      if (!isQuiet && Date.now() - shownMs > 5_000) {
+        shownMs = Date.now();
+        const perSecond = (done / (shownMs - startedMs)) * 1_000;
+        process.stderr.write(`${done} of ${seeds} seeds, ${perSecond.toFixed(0)} a second\n`);
+      }
+    });
+    child.on("exit", (code, signal) => {
+      running -= 1;
+      const isBroken = code !== 0 && signal === null;
+      if (isBroken) process.exitCode = 1;
+      if (running === 0) finish();
+    });
+    return child;
+  });
+  const finish = (): void => {
+    const seconds = ((Date.now() - startedMs) / 1_000).toFixed(1);
+    const first = failed.sort((a, b) => a - b)[0];
+    if (first !== undefined) {
+      traceOne(first, mutant);
+      process.exitCode = 1;
+    }
+    const isBroken = process.exitCode === 1 && first === undefined;
+    process.stdout.write(
+      `seeds ${from} to ${from + seeds - 1}: ${done} run in ${seconds} s, ${operations} operations (${answered} answered), ${(virtualMs / 3_600_000).toFixed(1)} virtual hours\n`,
+    );
+    if (isBroken) process.stdout.write("a worker process failed; its error is above\n");
+    process.stdout.write(`${first === undefined && !isBroken ? done : done - 1} passed, ${first === undefined && !isBroken ? 0 : 1} failed\n`);
+  };
+}
+
+main();

@@ -22,19 +22,19 @@ export function addTransferRoute(app: Hono, driver: Driver): void {
 }
 
 /**
- * Test only: `POST /faults` with `{"block":["n2"],"direction":"both"}` cuts the links to these peers, and to no others;
+ * Test only: `POST /faults` with `{"drop":["n2"],"direction":"both"}` cuts the links to these peers, and to no others;
  * `direction` is `both` (the default), `in` or `out`. An empty list heals all.
  */
 export function addFaultsRoute(app: Hono, links: Links): void {
   app.post("/faults", async ({ req }) => {
-    const { block, direction = "both" } = await readFields(req.raw);
-    const isList = Array.isArray(block) && block.every((id) => typeof id === "string");
+    const { drop, direction = "both" } = await readFields(req.raw);
+    const isList = Array.isArray(drop) && drop.every((id) => typeof id === "string");
     if (!isList || !DIRECTIONS.has(direction)) {
-      return error(400, "block must be a list of nodes' names, direction both, in or out");
+      return error(400, "drop must be a list of nodes' names, direction both, in or out");
     }
-    const unknown = block.filter((id) => !links.status().some((link) => link.node === id));
+    const unknown = drop.filter((id) => !links.status().some((link) => link.node === id));
     if (unknown.length > 0) return error(404, `no such peer: ${unknown.join(", ")}`);
-    links.blockPeers(new Set<string>(block), direction as BlockDirection);
+    links.blockPeers(new Set<string>(drop), direction as BlockDirection);
     return Response.json({ status: "success" });
   });
 }

@@ -135,16 +135,16 @@ test("two nodes form a cluster, serve, take a cut and a transfer, and end cleanl
   assert.equal(await post(first.httpPort, "/transfer", { shard: "x" }), 400);
   assert.equal(await post(first.httpPort, "/transfer", { shard: 0, successor: "n2" }), 202);
 
-  assert.equal(await post(second.httpPort, "/faults", { block: [] }), 404, "not without the flag");
-  assert.equal(await post(first.httpPort, "/faults", { block: ["n7"] }), 404);
-  assert.equal(await post(first.httpPort, "/faults", { block: "n2" }), 400);
-  assert.equal(await post(first.httpPort, "/faults", { block: ["n2"], direction: "up" }), 400);
-  assert.equal(await post(first.httpPort, "/faults", { block: ["n2"], direction: "both" }), 200);
+  assert.equal(await post(second.httpPort, "/faults", { drop: [] }), 404, "not without the flag");
+  assert.equal(await post(first.httpPort, "/faults", { drop: ["n7"] }), 404);
+  assert.equal(await post(first.httpPort, "/faults", { drop: "n2" }), 400);
+  assert.equal(await post(first.httpPort, "/faults", { drop: ["n2"], direction: "up" }), 400);
+  assert.equal(await post(first.httpPort, "/faults", { drop: ["n2"], direction: "both" }), 200);
   await until("one of them has noticed", async () => {
     const states = await Promise.all(cluster.nodes.map((node) => get(node.httpPort, "/readyz")));
     return states.includes(503);
   });
-  assert.equal(await post(first.httpPort, "/faults", { block: [] }), 200);
+  assert.equal(await post(first.httpPort, "/faults", { drop: [] }), 200);
   for (const node of cluster.nodes) {
     await until(`${node.id} is whole`, async () => (await get(node.httpPort, "/readyz")) === 200);
   }

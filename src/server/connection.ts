@@ -47,7 +47,7 @@ class ReplySlot implements ReplySink {
   protocol: 2 | 3 = 2;
   isAnswered = false;
   reply: Reply = null;
-  /** Its weight while it waits behind a client that does not read. */
+  /** Its weight from its answer until it is encoded. */
   waitingBytes = 0;
   readonly startedMs = performance.now();
   readonly #connection: Connection;
@@ -165,7 +165,7 @@ export class Connection implements Client {
     const seconds = (performance.now() - slot.startedMs) / 1000;
     this.#host.commandAnswered(slot.name, isRefusal, seconds);
     if (this.#isClosed) return;
-    if (this.#socket.writableLength >= OUTPUT_SOFT_BYTES) this.#onWaiting(slot);
+    this.#onWaiting(slot);
     this.#planFlush();
   }
 
@@ -196,7 +196,7 @@ export class Connection implements Client {
       !this.#isHeld &&
       !this.#isClosing &&
       this.#inFlight < IN_FLIGHT_MAX &&
-      this.#socket.writableLength < OUTPUT_SOFT_BYTES
+      this.#waitingBytes + this.#socket.writableLength < OUTPUT_SOFT_BYTES
     );
   }
 
@@ -293,11 +293,12 @@ export class Connection implements Client {
     return transaction === undefined ? refusal : abort(transaction, refusal);
   }
 
-  /** Counts an answer that cannot go out, and gives up on a client that leaves too much of them. */
+  /** Counts an answer that has yet to go out, and gives up on a client that leaves too much of them. */
   #onWaiting(slot: ReplySlot): void {
     slot.waitingBytes = weightOf(slot.reply);
+    const before = this.#waitingBytes;
     this.#waitingBytes += slot.waitingBytes;
-    if (this.#waitingBytes <= OUTPUT_HARD_BYTES_MAX) return;
+    if (before <= OUTPUT_HARD_BYTES_MAX) return;
     this.#host.counters.outputLimitDisconnections += 1;
     this.destroy();
   }

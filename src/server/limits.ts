@@ -4,9 +4,9 @@
 export const IN_FLIGHT_MAX = 1024;
 /** Reading goes on once a connection that was stopped has no more unanswered than this. */
 export const IN_FLIGHT_RESUME = 512;
-/** Output in bytes that the socket has not taken, past which replies wait unencoded and nothing more is read. */
+/** Replies in bytes that the socket has not taken, past which they wait unencoded and no further request is looked at. */
 export const OUTPUT_SOFT_BYTES = 1024 * 1024;
-/** Output in bytes that waits for a client that does not read, past which it is disconnected; one reply may be larger. */
+/** Replies in bytes that wait for a client that does not read, past which the next disconnects it; one may be larger. */
 export const OUTPUT_HARD_BYTES_MAX = 256 * 1024 * 1024;
 /** Connections; the default of `maxclients`. */
 export const CLIENTS_MAX = 10_000;

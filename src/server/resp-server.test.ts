@@ -542,7 +542,7 @@ describe("RespServer, connections", () => {
     const client = await connect();
     client.send(["SET", "a", "1"]);
     await until(() => door.waiting.length === 1);
-    client.destroy();
+    client.socket.resetAndDestroy();
     await until(() => server.connectionCount === 0);
     door.step();
   });

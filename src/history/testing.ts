@@ -33,6 +33,14 @@ export interface GeneratorOptions {
  * any time after its invocation or never. So the history is linearizable.
  */
 export function generateHistory(options: GeneratorOptions): OperationRecord[] {
+  return generateRun(options).history;
+}
+
+/** Like `generateHistory`; also gives what the store holds in the end. */
+export function generateRun(options: GeneratorOptions): {
+  readonly history: OperationRecord[];
+  readonly final: ReadonlyMap<string, Value>;
+} {
   const prng = new Prng(options.seed);
   interface Plan {
     readonly id: number;
@@ -69,7 +77,8 @@ export function generateHistory(options: GeneratorOptions): OperationRecord[] {
     const result = applyTo(store, action);
     if (!plan.isUnknown) history.push({ ...base, outcome: "ok", answeredAt, result });
   }
-  return history.sort((left, right) => left.invokedAt - right.invokedAt);
+  history.sort((left, right) => left.invokedAt - right.invokedAt);
+  return { history, final: store };
 }
 
 /** Carries out an action on a store. */

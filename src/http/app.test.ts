@@ -9,7 +9,12 @@ import { serveHttp } from "./serve.ts";
 
 function setUp() {
   const door = new LocalDoor(4, "later");
-  const state = { ready: true, errors: [] as unknown[], areMetricsBroken: false };
+  const state = {
+    ready: true,
+    errors: [] as unknown[],
+    seen: [] as string[],
+    areMetricsBroken: false,
+  };
   const app = createApp({
     router: new Router(door),
     door,
@@ -19,6 +24,12 @@ function setUp() {
         ? Promise.reject(new Error("broken"))
         : Promise.resolve({ contentType: "text/plain; version=0.0.4", body: "up 1\n" }),
     onError: (error) => state.errors.push(error),
+    observer: {
+      onCommand: (name, outcome, seconds) => {
+        assert.ok(seconds >= 0);
+        state.seen.push(`${name} ${outcome}`);
+      },
+    },
     bodyBytesMax: 1000,
   });
   const post = (type: string, body: string | Buffer) =>
@@ -177,6 +188,14 @@ describe("createApp", () => {
     const response = await app.request("/get?key=a");
     assert.equal(response.status, 503);
     assert.equal(response.headers.get("retry-after"), "1");
+  });
+
+  it("tells the observer of each command", async () => {
+    const { app, door, json, state } = setUp();
+    await json({ key: "a", value: "1" });
+    door.intercept = () => new Refusal("TRYAGAIN", "why");
+    await app.request("/get?key=a");
+    assert.deepEqual(state.seen, ["set ok", "get error"]);
   });
 
   it("answers a key of another type with 409", async () => {

@@ -35,11 +35,22 @@ export interface Metrics {
   readonly body: string;
 }
 
+/** Is told of each command that a request ran; called often, so it must be cheap. */
+export interface CommandObserver {
+  /**
+   * @param name in lower case.
+   * @param outcome `error` if the answer was a refusal.
+   * @param seconds from the command's start to its answer.
+   */
+  onCommand(name: string, outcome: "ok" | "error", seconds: number): void;
+}
+
 export interface AppOptions {
   readonly router: Router;
   readonly door: Door;
   readonly ready: () => Readiness;
   readonly metrics: () => Promise<Metrics>;
+  readonly observer?: CommandObserver;
   /** Is told of failures of the server itself, which the client sees as status 500. */
   readonly onError?: (error: unknown) => void;
   /** Bound on the body of a request, in bytes. */
@@ -47,11 +58,11 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions): Hono {
-  const { router, door, ready, metrics, onError, bodyBytesMax = BODY_BYTES_MAX } = options;
+  const { door, ready, metrics, onError, bodyBytesMax = BODY_BYTES_MAX } = options;
   const app = new Hono();
   app.post("/set", async ({ req }) => {
     const { key, value } = await readPair(req.raw, bodyBytesMax);
-    const reply = await ask(router, ["SET", key, value]);
+    const reply = await ask(options, ["SET", key, value]);
     if (reply instanceof Refusal) return refused(reply);
     return Response.json({ status: "success" });
   });
@@ -62,7 +73,7 @@ export function createApp(options: AppOptions): Hono {
     if (encoding !== undefined && encoding !== "base64") {
       throw new BadInputError("encoding must be base64", { status: 400 });
     }
-    const reply = await ask(router, ["GET", key]);
+    const reply = await ask(options, ["GET", key]);
     if (reply instanceof Refusal) return refused(reply);
     if (typeof reply !== "string") return Response.json({ status: "not_found" }, { status: 404 });
     const text = encoding === undefined ? toText(reply) : undefined;
@@ -93,8 +104,18 @@ export function createApp(options: AppOptions): Hono {
   return app;
 }
 
-function ask(router: Router, args: readonly string[]): Promise<Reply> {
-  return new Promise((resolve) => router.dispatch(args, 0, { answered: resolve }));
+function ask({ router, observer }: AppOptions, args: readonly string[]): Promise<Reply> {
+  const startedMs = performance.now();
+  return new Promise((resolve) => {
+    router.dispatch(args, 0, {
+      answered: (reply) => {
+        const outcome = reply instanceof Refusal ? "error" : "ok";
+        const name = (args[0] ?? "").toLowerCase();
+        observer?.onCommand(name, outcome, (performance.now() - startedMs) / 1000);
+        resolve(reply);
+      },
+    });
+  });
 }
 
 interface Failure {

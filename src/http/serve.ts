@@ -8,6 +8,8 @@ import type { Hono } from "hono";
 
 /** Time in which a client must have sent the head of its request, ms. */
 const HEADERS_MS_MAX = 10_000;
+/** Connections; one more is closed at once. */
+const CONNECTIONS_MAX = 10_000;
 /** Time in which a client must have sent its whole request, ms. */
 const REQUEST_MS_MAX = 60_000;
 
@@ -30,6 +32,7 @@ export async function serveHttp(
     { headersTimeout: HEADERS_MS_MAX, requestTimeout: REQUEST_MS_MAX },
     (incoming, outgoing) => void listener(incoming, outgoing),
   );
+  server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(where, () => {

@@ -216,7 +216,6 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.commitSeq);
       writer.varint(message.appliesBelow);
       writer.f64(message.wallMs);
-      writer.varint(message.appliesBelow);
       writeEntries(writer, message.entries);
       return;
     case "epoch-start":

@@ -65,6 +65,8 @@ export const LINK_LIMITS: LinkLimits = {
 
 /** What is still to be sent at the end gets this long, ms. */
 const CLOSE_MS_MAX = 500;
+/** A connection that lived this long was a good one: the next is dialled without delay, ms. */
+const STEADY_MS = 1000;
 
 export interface LinksOptions {
   readonly nodeId: NodeId;
@@ -94,6 +96,8 @@ export interface LinkStatus {
 interface Line {
   readonly socket: net.Socket;
   readonly decoder: FrameDecoder;
+  /** `performance.now()` of its beginning. */
+  readonly sinceMs: number;
 }
 
 /** One channel to one peer: down (perhaps with a redial under way) or up. */
@@ -361,7 +365,6 @@ export class Links {
         socket.off("data", onData);
         socket.off("close", onClose);
         lane.dialling = undefined;
-        lane.redialMs = this.#limits.redialMsMin;
         this.#lineUp(peer, lane, socket, greeted.hello.incarnation, greeted.rest);
       } catch (error) {
         if (!(error instanceof PeerProtocolError)) throw error;
@@ -529,7 +532,11 @@ export class Links {
     if (lane.line !== undefined) this.#lineDown(peer, lane, lane.line);
     clearTimeout(lane.redialTimer);
     lane.redialTimer = undefined;
-    const line: Line = { socket, decoder: new FrameDecoder(this.#limits.frameBytesMax) };
+    const line: Line = {
+      socket,
+      decoder: new FrameDecoder(this.#limits.frameBytesMax),
+      sinceMs: performance.now(),
+    };
     lane.line = line;
     lane.refusal = "";
     lane.encoder.reset(true);
@@ -583,6 +590,8 @@ export class Links {
       channel: lane.channel,
     });
     if (lane.channel === "data") this.#options.handler.disconnected(peer.address.id);
+    // A connection that breaks as soon as it is up, as with a peer that talks nonsense, is no reason to hurry.
+    if (performance.now() - line.sinceMs > STEADY_MS) lane.redialMs = this.#limits.redialMsMin;
     this.#redial(peer, lane);
   }
 

@@ -174,6 +174,8 @@ interface Plan {
   readonly targets: readonly Target[];
   readonly groups: readonly KeyGroup[];
   readonly recorder: Recorder;
+  /** Wall clock when the run began, ms since 1970. */
+  readonly startedWallMs: number;
   readonly nemesis: Nemesis | undefined;
   /** Name of the shard, or where shards are unknown the slot, of a key. */
   readonly groupOf: (key: string) => string | undefined;
@@ -256,6 +258,7 @@ async function makePlan(options: CheckOptions): Promise<Plan> {
     targets,
     groups,
     recorder,
+    startedWallMs: Date.now(),
     nemesis,
     groupOf: (key) => names.get(key),
     say,
@@ -291,7 +294,6 @@ async function carryOut(plan: Plan, interrupted: AbortSignal): Promise<Run> {
     }
     while (recorder.now() < untilMs && !interrupted.aborted) await pause(50);
     if (nemesis !== undefined && nemesis.faults.length > 0) {
-      await nemesis.untilWhole();
       await pause(AFTERMATH_MS);
       await nemesis.collectFailovers();
     }
@@ -395,7 +397,7 @@ async function conclude(plan: Plan, run: Run): Promise<number> {
     longestGapMs: longest,
     faults,
     medianGapMs: medianGaps(faults),
-    failovers: plan.nemesis?.failovers ?? [],
+    failovers: plan.nemesis?.failoversSince(plan.startedWallMs) ?? [],
     errors: tally(run.errors),
     history: file,
     reproduce: reproduction(plan),

@@ -67,8 +67,14 @@ export class Nemesis {
     this.#options = options;
   }
 
-  get failovers(): readonly ReportedFailover[] {
-    return [...this.#failovers.values()].sort((left, right) => left.atWallMs - right.atWallMs);
+  /**
+   * @param wallMs ms since 1970.
+   * @returns the failovers that nodes reported and that ended since then, the earliest first.
+   */
+  failoversSince(wallMs: number): readonly ReportedFailover[] {
+    return [...this.#failovers.values()]
+      .filter((failover) => failover.atWallMs >= wallMs)
+      .sort((left, right) => left.atWallMs - right.atWallMs);
   }
 
   /**

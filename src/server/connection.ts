@@ -18,6 +18,8 @@ import { RequestParser } from "../resp/request-parser.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
 import {
+  FIRST_REPLY_BYTES,
+  IN_FLIGHT_BYTES_MAX,
   IN_FLIGHT_MAX,
   IN_FLIGHT_RESUME,
   LINGER_MS,
@@ -38,6 +40,8 @@ export interface ConnectionHost extends Host {
 }
 
 const UNKNOWN = "unknown";
+/** What is left of the size of a large reply in the guess about the next, after each smaller one. */
+const REPLY_BYTES_DECAY = 0.9;
 
 /** A request's place in the order of replies. */
 class ReplySlot implements ReplySink {
@@ -79,6 +83,8 @@ export class Connection implements Client {
   #last: ReplySlot | undefined;
   #inFlight = 0;
   #waitingBytes = 0;
+  /** How large the replies of those in flight may be. */
+  #replyBytes = FIRST_REPLY_BYTES;
   #isHeld = false;
   #isClosing = false;
   #isClosed = false;
@@ -196,6 +202,7 @@ export class Connection implements Client {
       !this.#isHeld &&
       !this.#isClosing &&
       this.#inFlight < IN_FLIGHT_MAX &&
+      this.#inFlight * this.#replyBytes < IN_FLIGHT_BYTES_MAX &&
       this.#waitingBytes + this.#socket.writableLength < OUTPUT_SOFT_BYTES
     );
   }
@@ -295,10 +302,14 @@ export class Connection implements Client {
 
   /** Counts an answer that has yet to go out, and gives up on a client that leaves too much of them. */
   #onWaiting(slot: ReplySlot): void {
-    slot.waitingBytes = weightOf(slot.reply);
+    const bytes = weightOf(slot.reply);
     const before = this.#waitingBytes;
-    this.#waitingBytes += slot.waitingBytes;
-    if (before <= OUTPUT_HARD_BYTES_MAX) return;
+    slot.waitingBytes = bytes;
+    this.#waitingBytes += bytes;
+    this.#replyBytes = Math.max(bytes, this.#replyBytes * REPLY_BYTES_DECAY);
+    // A client is given up only if it had something to read and let it lie, not for answers that come all at once.
+    const isBackedUp = this.#socket.writableLength >= OUTPUT_SOFT_BYTES;
+    if (!isBackedUp || before <= OUTPUT_HARD_BYTES_MAX) return;
     this.#host.counters.outputLimitDisconnections += 1;
     this.destroy();
   }

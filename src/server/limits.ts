@@ -1,5 +1,9 @@
 /** The bounds of the RESP side. */
 
+/** Bytes that the unanswered requests of one connection may bring, going by the size of its latest replies. */
+export const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024;
+/** How large replies are taken to be before there was one, in bytes: a new connection begins with few in flight. */
+export const FIRST_REPLY_BYTES = 1024 * 1024;
 /** Requests of one connection that may be unanswered or unsent; past it nothing more is read from it. */
 export const IN_FLIGHT_MAX = 1024;
 /** Reading goes on once a connection that was stopped has no more unanswered than this. */

@@ -66,6 +66,12 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Lets the server see small replies, so that it takes as many requests at once as it ever does. */
+async function warmUp(client: RespClient): Promise<void> {
+  client.send(...Array.from({ length: 200 }, () => ["PING"]));
+  await client.take(200);
+}
+
 /** Inline requests on one connection, each with what Redis 7 answers. */
 const CONVERSATIONS: readonly [name: string, lines: readonly [string, unknown][]][] = [
   [
@@ -514,6 +520,7 @@ describe("RespServer, connections", () => {
   it("takes no more requests than it may have unanswered", async (t) => {
     const { connect, door } = await setUp(t, { pace: "manual" });
     const client = await connect();
+    await warmUp(client);
     const count = IN_FLIGHT_MAX + 500;
     client.send(...Array.from({ length: count }, (_none, n) => ["SET", "k", `${n}`]));
     await until(() => door.waiting.length === IN_FLIGHT_MAX);
@@ -642,6 +649,7 @@ describe("RespServer, connections", () => {
   it("cuts off a client that leaves too much unread", async (t) => {
     const { connect, server, door } = await setUp(t, { pace: "manual" });
     const client = await connect();
+    await warmUp(client);
     client.socket.pause();
     // One string stands for all replies, so that only the server's count of them is large.
     const value = "x".repeat(8 * 1024 * 1024);
@@ -656,6 +664,25 @@ describe("RespServer, connections", () => {
     await until(() => server.connectionCount === 0);
     assert.equal(server.counters.outputLimitDisconnections, 1);
     assert.deepEqual(await (await connect()).ask("PING"), new Status("PONG"));
+  });
+
+  it("takes few requests at once while their replies may be large", async (t) => {
+    const { connect, door } = await setUp(t, { pace: "manual" });
+    const client = await connect();
+    const value = "x".repeat(4 * 1024 * 1024);
+    door.intercept = () => value;
+    const count = 150;
+    client.send(...Array.from({ length: count }, () => ["GET", "big"]));
+    const taken = client.take(count);
+    let most = 0;
+    for (let answered = 0; answered < count; answered += 1) {
+      await until(() => door.waiting.length > 0);
+      if (answered > 64) most = Math.max(most, door.waiting.length);
+      door.step();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.ok((await taken).every((reply) => reply === value));
+    assert.ok(most <= 16, `${most} were in flight`);
   });
 
   it("lets pending answers go out before it closes", async (t) => {

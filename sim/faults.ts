@@ -58,12 +58,15 @@ export class Nemesis {
    */
   canKill(id: NodeId): boolean {
     const { register, nodes } = this.#world;
+    for (const node of nodes.values()) if (node.core?.isSwapping === true) return false;
     if (register.hasUnderWay(id)) return false;
     return register.current.shards.every((record) => {
       if (record.epoch === 0) return false;
       return record.inSync.some((member) => {
         const node = nodes.get(member.node);
         if (member.node === id || node?.core === undefined) return false;
+        // A node that is about to leave keeps nothing for the others.
+        if (node.core.isDraining) return false;
         if (node.incarnation !== member.incarnation) return false;
         const shard = node.core.shards.find((candidate) => candidate.id === record.id);
         return shard?.isMember === true && shard.startedEpoch >= member.since;

@@ -23,6 +23,7 @@ import {
   formed,
   leastLoaded,
   primaryCounts,
+  removesNode,
   withMember,
   withoutMembers,
   withPrimary,
@@ -170,6 +171,11 @@ export class Core implements CoreSurface, Host {
 
   get configuration(): Configuration | undefined {
     return this.#configuration;
+  }
+
+  /** A swap of this node is under way, or one that it carries out for a peer. */
+  get isSwapping(): boolean {
+    return this.#pending !== undefined || this.#relayed.size > 0;
   }
 
   /** The shards that exist here, for tests' invariants. */
@@ -645,7 +651,7 @@ export class Core implements CoreSurface, Host {
       return withoutMembers(shard.record, removed, primary);
     }
     if (!shard.isProven && this.mutant !== "unproven-acts") return undefined;
-    if (this.isDraining) return this.#farewell(shard, counts, reasons);
+    if (shard.isLeaving) return this.#farewell(shard, counts, reasons);
     if (!shard.isPrimary || !shard.isStarted) return undefined;
     const promoted = this.#promotion(shard);
     if (promoted !== undefined) {
@@ -688,16 +694,11 @@ export class Core implements CoreSurface, Host {
   ): NodeId {
     const { record } = shard;
     if (!removed.has(record.primary)) return record.primary;
-    return leastLoaded(this.#provenMembers(shard, removed), counts) ?? this.nodeId;
-  }
-
-  /** In-sync members that are known to be proven, this node among them, in the order of the shard's replicas. */
-  #provenMembers(shard: Shard, without: ReadonlySet<NodeId>): readonly NodeId[] {
-    return shard.record.replicas.filter((node) => {
-      const member = shard.record.inSync.find((candidate) => candidate.node === node);
-      if (member === undefined || without.has(node)) return false;
-      return node === this.nodeId || shard.view(node).startedEpoch >= member.since;
-    });
+    const proven = shard.record.replicas.filter(
+      (node) =>
+        !removed.has(node) && (node === this.nodeId || shard.provenOthers.includes(node)),
+    );
+    return leastLoaded(proven, counts) ?? this.nodeId;
   }
 
   /** A draining node takes itself out, when all that it ordered is committed and it serves nothing more (R14). */
@@ -708,7 +709,7 @@ export class Core implements CoreSurface, Host {
   ): ShardRecord | undefined {
     if (shard.isPrimary && (!shard.isStarted || shard.commitSeq < shard.log.lastSeq))
       return undefined;
-    const successors = this.#provenMembers(shard, new Set([this.nodeId]));
+    const successors = shard.provenOthers;
     const { primary } = shard.record;
     const next = primary === this.nodeId ? leastLoaded(successors, counts) : primary;
     if (next === undefined || successors.length === 0) return undefined;
@@ -716,11 +717,12 @@ export class Core implements CoreSurface, Host {
     return withoutMembers(shard.record, new Set([this.nodeId]), next);
   }
 
+  /** Nothing is left here, or nobody is there to leave it to. */
   #isDrained(): boolean {
     return this.shards.every(
       (shard) =>
         !shard.isMember ||
-        (shard.isProven && this.#provenMembers(shard, new Set([this.nodeId])).length === 0),
+        shard.record.replicas.every((node) => this.#peers.get(node)?.linked === undefined),
     );
   }
 
@@ -826,7 +828,9 @@ export class Core implements CoreSurface, Host {
 
   /** A proposer that cannot reach the register sends its swap through a peer (R6). */
   #relayOrGiveUp(pending: PendingSwap): void {
-    const linked = [...this.#peers].filter(([, peer]) => peer.linked !== undefined);
+    const linked = [...this.#peers].filter(
+      ([node, peer]) => peer.linked !== undefined && !this.#removes(pending.configuration, node),
+    );
     const [via] = linked[this.#relayTurn % Math.max(1, linked.length)] ?? [];
     if (pending.via !== undefined || via === undefined || this.mutant === "no-relay") {
       this.#giveUpSwap();
@@ -837,6 +841,10 @@ export class Core implements CoreSurface, Host {
     pending.askedMs = this.now.monoMs;
     const { id, configuration } = pending;
     this.send(via, { kind: "swap-request", id, configuration });
+  }
+
+  #removes(next: Configuration, node: NodeId): boolean {
+    return this.#configuration !== undefined && removesNode(this.#configuration, next, node);
   }
 
   /** Whether the swap was made is unknown; a later read or the watch will tell. */
@@ -854,6 +862,12 @@ export class Core implements CoreSurface, Host {
   }
 
   #onSwapRequest(from: NodeId, request: SwapRequest): void {
+    if (this.#removes(request.configuration, this.nodeId)) {
+      // Who asks for that thinks that this node is dead, and may itself have died since: the swap could leave nobody.
+      const { id } = request;
+      this.send(from, { kind: "swap-answer", id, outcome: "unknown", configuration: undefined });
+      return;
+    }
     const id = this.#nextSwapId;
     this.#nextSwapId += 1;
     this.#relayed.set(id, { to: from, id: request.id });

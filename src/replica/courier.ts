@@ -53,6 +53,8 @@ interface Session {
   sentReads: number;
   /** The last write that was forwarded and is not in this node's log yet. */
   lastSent: Pending | undefined;
+  /** Seq of its last write in this node's log, which a later read does not outrun: it could yet be run again. */
+  lastSeq: number;
 }
 
 export class Courier {
@@ -98,7 +100,7 @@ export class Courier {
     const { session: id } = pending.operation;
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = { undecided: 0, held: 0, sentReads: 0, lastSent: undefined };
+      session = { undecided: 0, held: 0, sentReads: 0, lastSent: undefined, lastSeq: 0 };
       // Operations without a session have no order among them, so nothing is remembered of them.
       if (id !== 0) this.#sessions.set(id, session);
     }
@@ -126,7 +128,7 @@ export class Courier {
     }
     // A read that was forwarded is not to be overtaken by a later one of its session.
     if (session.sentReads > 0 && shard.canForward) return this.#forward(pending, session);
-    if (this.#host.isDraining) return false;
+    if (shard.isLeaving) return false;
     if (!shard.hasLease) return !shard.isPrimary && this.#forward(pending, session);
     const outcome = shard.read(request);
     if (outcome !== undefined) {
@@ -218,15 +220,19 @@ export class Courier {
     pending.reply = reply;
     pending.waitSeq = waitSeq;
     pending.state = "ordered";
-    const { isWrite } = pending.operation.request;
-    if (!isWrite) this.#host.counters.localReads += 1;
-    if (waitSeq <= this.#shard.commitSeq) {
+    const session = this.#session(pending);
+    if (pending.operation.request.isWrite) session.lastSeq = waitSeq;
+    else {
+      this.#host.counters.localReads += 1;
+      pending.waitSeq = Math.max(waitSeq, session.lastSeq);
+    }
+    if (pending.waitSeq <= this.#shard.commitSeq) {
       this.#release(pending);
       return;
     }
-    if (!isWrite) this.#host.counters.waitingReads += 1;
-    const waiting = this.#committing.get(waitSeq);
-    if (waiting === undefined) this.#committing.set(waitSeq, [pending]);
+    if (!pending.operation.request.isWrite) this.#host.counters.waitingReads += 1;
+    const waiting = this.#committing.get(pending.waitSeq);
+    if (waiting === undefined) this.#committing.set(pending.waitSeq, [pending]);
     else waiting.push(pending);
   }
 
@@ -341,6 +347,7 @@ export class Courier {
       session.held += 1;
     }
     if (!stays) {
+      for (const session of this.#sessions.values()) session.lastSeq = 0;
       this.#committing.clear();
       this.#leaseWaiters = [];
     }

@@ -100,3 +100,12 @@ export function formed(configuration: Configuration): ReadonlyMap<ShardId, Shard
     ]),
   );
 }
+
+/** Whether the next document takes a node out of an in-sync set that it is in now. */
+export function removesNode(current: Configuration, next: Configuration, node: NodeId): boolean {
+  return current.shards.some(
+    (shard, index) =>
+      shard.inSync.some((member) => member.node === node) &&
+      next.shards[index]?.inSync.some((member) => member.node === node) === false,
+  );
+}

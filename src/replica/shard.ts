@@ -185,7 +185,20 @@ export class Shard {
   }
 
   get serves(): boolean {
-    return this.isMember && this.isStartCommitted && this.hasLease && !this.#host.isDraining;
+    return this.isMember && this.isStartCommitted && this.hasLease && !this.isLeaving;
+  }
+
+  /** In-sync members that are known to be proven, this node aside, in the order of the shard's replicas. */
+  get provenOthers(): readonly NodeId[] {
+    return this.record.replicas.filter((node) => {
+      const member = this.#otherMembers.find((candidate) => candidate.node === node);
+      return member !== undefined && this.view(node).startedEpoch >= member.since;
+    });
+  }
+
+  /** The node is draining, and has someone to leave the shard to; until then it serves on. */
+  get isLeaving(): boolean {
+    return this.#host.isDraining && this.provenOthers.length > 0;
   }
 
   /** Whether the primary may order now. */
@@ -194,7 +207,7 @@ export class Shard {
       this.isPrimary &&
       this.isStarted &&
       this.handover === undefined &&
-      !this.#host.isDraining &&
+      !this.isLeaving &&
       this.hasLease &&
       (this.uncommittedBytes < this.#host.limits.uncommittedBytesMax ||
         this.#host.mutant === "no-backpressure")
@@ -1060,6 +1073,8 @@ export class Shard {
 
   #streamTo(node: NodeId): void {
     const view = this.view(node);
+    // What is cut is committed, so the member has it, whatever its last word was.
+    if (view.sentSeq !== undefined) view.sentSeq = Math.max(view.sentSeq, this.log.firstSeq - 1);
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
       const entries = this.log.slice(view.sentSeq + 1, MESSAGE_BYTES);
       this.#sendEntries(node, entries);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import type { Configuration } from "./configuration.ts";
-import { ConfigurationError, parseConfiguration } from "./parse-configuration.ts";
+import type { Configuration } from "../replica/configuration.ts";
+import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 
 const VALID: Configuration = {
   format: 1,

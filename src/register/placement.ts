@@ -16,7 +16,7 @@ export const DEFAULT_SETTINGS: Settings = {
   shardCount: 16,
   heartbeatMs: 50,
   leaseMs: 300,
-  driftBound: 0.001,
+  driftBound: 0.05,
 };
 
 export interface PlacementOptions {

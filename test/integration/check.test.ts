@@ -1,4 +1,4 @@
-/** `hothot check` against servers of others: it passes a store that is right and convicts those that are not. */
+/** `hothot check`: it passes stores that are right, our own under faults included, and convicts those that are not. */
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { readHistory } from "../../src/history/history.ts";
-import { connectClient, lacks, runHothot, sleep, until } from "./harness.ts";
+import { connectClient, lacks, runHothot, sleep, startTestCluster, until } from "./harness.ts";
 
 const skip = lacks("redis-server");
 
@@ -151,4 +151,25 @@ test("what cannot be carried out ends with status 2", async (t) => {
   assert.equal(none.status, 2, none.stderr);
   const noFile = await runHothot("check", "--judge", join(dir, "nothing"));
   assert.equal(noFile.status, 2, noFile.stderr);
+});
+
+test("a cluster whose nodes are killed, and whose shards move, passes", async (t) => {
+  const cluster = await startTestCluster(t);
+  // No bound on the gap: other programs may have the processors of this machine.
+  const run = await cluster.hothot(
+    "check",
+    ...["--duration", "6", "--clients", "8", "--nemesis", "kill,transfer", "--max-gap-ms", "0"],
+    ...["--seed", "1", "--json"],
+  );
+  assert.equal(run.status, 0, run.stdout + run.stderr);
+  const report = JSON.parse(run.stdout);
+  assert.equal(report.verdict, "ok");
+  assert.equal(report.acknowledgedWritesMissing, 0);
+  assert.ok(report.faults.length > 0);
+  for (const fault of report.faults) assert.equal(fault.errorsElsewhere, 0);
+  if (report.faults.some((fault: { readonly kind: string }) => fault.kind === "kill")) {
+    assert.ok(report.failovers.length > 0, "the nodes tell of the failover");
+  }
+  const status = await cluster.status(0);
+  assert.equal(status.status.isReady, true, "nothing stays dead");
 });

@@ -60,7 +60,7 @@ describe("metrics", () => {
   it("show what the core and the links say, the same at each scrape", async () => {
     const metrics = new NodeMetrics({
       status: () => STATUS,
-      links: () => [{ node: "n2", data: true, heartbeat: false, queuedBytes: 5 }],
+      links: () => [{ node: "n2", data: true, heartbeat: false, queuedBytes: 5, sentBytes: 7 }],
       clients: () => 4,
     });
     for (let i = 0; i < 2; i++) {
@@ -74,6 +74,7 @@ describe("metrics", () => {
         'hothot_shard_primary{shard="0"}': 1,
         'hothot_peer_link_up{peer="n2",channel="data"}': 1,
         'hothot_peer_link_up{peer="n2",channel="heartbeat"}': 0,
+        'hothot_peer_sent_bytes_total{peer="n2"}': 7,
         'hothot_peer_silence_seconds{peer="n2"}': 0.025,
         hothot_node_ready: 1,
         hothot_clients: 4,

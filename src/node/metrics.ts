@@ -13,6 +13,7 @@ export interface MetricsSources {
     readonly data: boolean;
     readonly heartbeat: boolean;
     readonly queuedBytes: number;
+    readonly sentBytes: number;
   }[];
   /** Open RESP connections. */
   readonly clients: () => number;
@@ -216,6 +217,16 @@ export class NodeMetrics {
         for (const link of links()) set({ peer: link.node }, link.queuedBytes);
       },
     );
+    new Counter({
+      name: "hothot_peer_sent_bytes_total",
+      help: "Bytes of frames sent to the peer.",
+      labelNames: ["peer"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const link of links()) this.inc({ peer: link.node }, link.sentBytes);
+      },
+    });
     this.#gauge(
       "hothot_peer_silence_seconds",
       "Since the peer's last heartbeat.",

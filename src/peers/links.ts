@@ -90,6 +90,8 @@ export interface LinkStatus {
   readonly heartbeat: boolean;
   /** Unsent bytes of the data link. */
   readonly queuedBytes: number;
+  /** Bytes of frames that were given to the connections to this peer, on both channels. */
+  readonly sentBytes: number;
 }
 
 /** One direction-less connection of a peer, up. */
@@ -104,6 +106,7 @@ interface Line {
 interface Lane {
   readonly channel: Channel;
   readonly encoder: FrameEncoder;
+  sentBytes: number;
   line: Line | undefined;
   /** A connection that is being dialled or greets. */
   dialling: net.Socket | undefined;
@@ -264,6 +267,7 @@ export class Links {
       data: peer.data.line !== undefined,
       heartbeat: peer.heartbeat.line !== undefined,
       queuedBytes: peer.data.encoder.length + (peer.data.line?.socket.writableLength ?? 0),
+      sentBytes: peer.data.sentBytes + peer.heartbeat.sentBytes,
     }));
   }
 
@@ -301,6 +305,7 @@ export class Links {
     return {
       channel,
       encoder: new FrameEncoder(this.#limits.frameBytesMax),
+      sentBytes: 0,
       line: undefined,
       dialling: undefined,
       redialTimer: undefined,
@@ -316,6 +321,7 @@ export class Links {
       lane.encoder.reset(true);
       return;
     }
+    lane.sentBytes += lane.encoder.length;
     line.socket.write(lane.encoder.bytes());
     // If the kernel took all at once, nobody holds the buffer any more.
     lane.encoder.reset(line.socket.writableLength === 0);

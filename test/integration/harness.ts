@@ -243,7 +243,7 @@ export async function cutLinks(
     port: plan.httpPort,
     method: "POST",
     path: "/faults",
-    body: { block: peers },
+    body: { drop: peers },
     timeoutMs: PATIENCE_MS,
   });
   assert.ok(answer.status < 300, `POST /faults answered ${answer.status} ${answer.body}`);

@@ -42,7 +42,7 @@ test("malformed RESP is answered with a protocol error and the connection is clo
   const cluster = await startTestCluster(t, { nodes: 2, shards: 2 });
   const malformed = [
     "*1\r\n:5\r\n",
-    "*-5\r\n$4\r\nPING\r\n*1\r\n$x\r\n",
+    "PING\r\n*1\r\n$x\r\n",
     "*99999999999\r\n",
     "*1\r\n$-1\r\n",
     "*1\r\n$4\r\nPINGxx",

@@ -90,7 +90,9 @@ export class Nemesis {
     const id = this.#prng.pick(this.#nodes);
     const rounds = 5 + this.#prng.below(10);
     for (let round = 0; round < rounds; round += 1) {
-      this.#world.queue.after(round * 120, () => this.#world.pause(id, this.#prng.between(55, 110)));
+      this.#world.queue.after(round * 120, () =>
+        this.#world.pause(id, this.#prng.between(55, 110)),
+      );
     }
   }
 

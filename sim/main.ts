@@ -82,7 +82,9 @@ function report(faults: readonly string[], seed: number, mutant: Mutant | undefi
   const again = `npm run sim -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`}`;
   if (faults.length === 0) process.stdout.write(`seed ${seed} passes\n`);
   else {
-    process.stdout.write(`seed ${seed} FAILS:\n${faults.join("\n")}\n\nto see it again: ${again}\n`);
+    process.stdout.write(
+      `seed ${seed} FAILS:\n${faults.join("\n")}\n\nto see it again: ${again}\n`,
+    );
   }
 }
 
@@ -187,7 +189,9 @@ function runAll(options: Range & { readonly jobs: number; readonly isQuiet: bool
       `seeds ${from} to ${from + seeds - 1}: ${done} run in ${seconds} s, ${operations} operations (${answered} answered), ${(virtualMs / 3_600_000).toFixed(1)} virtual hours\n`,
     );
     if (isBroken) process.stdout.write("a worker process failed; its error is above\n");
-    process.stdout.write(`${first === undefined && !isBroken ? done : done - 1} passed, ${first === undefined && !isBroken ? 0 : 1} failed\n`);
+    process.stdout.write(
+      `${first === undefined && !isBroken ? done : done - 1} passed, ${first === undefined && !isBroken ? 0 : 1} failed\n`,
+    );
   };
 }
 

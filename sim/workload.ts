@@ -195,7 +195,10 @@ export class Workload {
         onAnswer(asked, outcome);
       },
     };
-    world.trace(node.id, () => `is asked #${asked.id} ${JSON.stringify(operation.request.commands)}`);
+    world.trace(
+      node.id,
+      () => `is asked #${asked.id} ${JSON.stringify(operation.request.commands)}`,
+    );
     node.submit(operation);
   }
 
@@ -280,11 +283,7 @@ export class Workload {
       case "incr":
         return ["INCRBY", action.key, String(action.by)];
       case "set":
-        if (
-          this.#options.hasExpiry &&
-          this.#ghosts.length < GHOSTS_MAX &&
-          this.#prng.chance(0.3)
-        ) {
+        if (this.#options.hasExpiry && this.#ghosts.length < GHOSTS_MAX && this.#prng.chance(0.3)) {
           this.#ghosts.push({
             id: 1_000_000 + this.#ghosts.length,
             session: 1_000_000 + this.#ghosts.length,

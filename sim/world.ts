@@ -1,14 +1,14 @@
 /** A whole cluster in one process, in virtual time, with everything that chance decides drawn from one seed. */
 
+import type { Reply } from "../src/data/reply.ts";
 import { slotOf } from "../src/kit/crc16.ts";
 import { Prng } from "../src/kit/prng.ts";
+import { initialConfiguration } from "../src/register/placement.ts";
 import type { Configuration, NodeId, Settings, ShardId } from "../src/replica/configuration.ts";
 import type { Entry, Message } from "../src/replica/messages.ts";
 import type { Mutant } from "../src/replica/mutants.ts";
 import { formed, withRecords } from "../src/replica/reconfigure.ts";
 import type { CoreEvent, Limits, Operation, Output } from "../src/replica/surface.ts";
-import { initialConfiguration } from "../src/register/placement.ts";
-import type { Reply } from "../src/data/reply.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Network, type NetworkOptions } from "./network.ts";
 import { type Carrier, SimNode } from "./node.ts";
@@ -55,7 +55,8 @@ export class World implements Carrier {
   readonly #checkedSeq = new Map<string, number>();
   /** Who orders a shard in an epoch (I4). */
   readonly #orderers = new Map<string, string>();
-  readonly events: { readonly node: NodeId; readonly atMs: number; readonly event: CoreEvent }[] = [];
+  readonly events: { readonly node: NodeId; readonly atMs: number; readonly event: CoreEvent }[] =
+    [];
   /** Largest number of uncommitted bytes that a primary ever had. */
   uncommittedBytesSeen = 0;
 

@@ -695,8 +695,7 @@ export class Core implements CoreSurface, Host {
     const { record } = shard;
     if (!removed.has(record.primary)) return record.primary;
     const proven = shard.record.replicas.filter(
-      (node) =>
-        !removed.has(node) && (node === this.nodeId || shard.provenOthers.includes(node)),
+      (node) => !removed.has(node) && (node === this.nodeId || shard.provenOthers.includes(node)),
     );
     return leastLoaded(proven, counts) ?? this.nodeId;
   }

@@ -35,6 +35,8 @@ interface Pending {
   state: "held" | "attached" | "sent" | "ordered" | "done";
   /** Of its stamp; 0 while it has none. */
   counter: number;
+  /** It was sent while this node was no member, so that its entry may stand where this node has only the copied state. */
+  wasSentBlind: boolean;
   /** It was sent or run, so that without an answer its outcome is unknown. */
   mayHaveRun: boolean;
   reply: Reply;
@@ -53,7 +55,7 @@ interface Session {
   sentReads: number;
   /** The last write that was forwarded and is not in this node's log yet. */
   lastSent: Pending | undefined;
-  /** Seq of its last write in this node's log, which a later read does not outrun: it could yet be run again. */
+  /** Seq that its operations so far wait for. No later one outruns them, for they could yet have to be run again. */
   lastSeq: number;
 }
 
@@ -84,6 +86,7 @@ export class Courier {
       submittedMs: this.#host.now.monoMs,
       state: "held",
       counter: 0,
+      wasSentBlind: false,
       mayHaveRun: false,
       reply: null,
       waitSeq: 0,
@@ -121,6 +124,7 @@ export class Courier {
     if (!shard.isMember) return this.#forward(pending, session);
     if (!shard.isStarted) return false;
     if (session.lastSent !== undefined && this.#host.mutant !== "reads-overtake") {
+      if (session.lastSent.wasSentBlind) return false;
       pending.state = "attached";
       session.lastSent.attached ??= [];
       session.lastSent.attached.push(pending);
@@ -129,7 +133,9 @@ export class Courier {
     // A read that was forwarded is not to be overtaken by a later one of its session.
     if (session.sentReads > 0 && shard.canForward) return this.#forward(pending, session);
     if (shard.isLeaving) return false;
-    if (!shard.hasLease) return !shard.isPrimary && this.#forward(pending, session);
+    if (!shard.hasLease) {
+      return !shard.isPrimary && session.undecided === 1 && this.#forward(pending, session);
+    }
     const outcome = shard.read(request);
     if (outcome !== undefined) {
       this.#wait(pending, outcome.reply, shard.waitSeq(outcome.readSeq));
@@ -205,6 +211,7 @@ export class Courier {
   #sendForward(pending: Pending): void {
     pending.state = "sent";
     pending.mayHaveRun = true;
+    if (!this.#shard.isMember) pending.wasSentBlind = true;
     this.#host.counters.forwarded += 1;
     this.#host.send(this.#shard.record.primary, {
       kind: "forward",
@@ -221,16 +228,17 @@ export class Courier {
     pending.waitSeq = waitSeq;
     pending.state = "ordered";
     const session = this.#session(pending);
-    if (pending.operation.request.isWrite) session.lastSeq = waitSeq;
-    else {
+    const { isWrite } = pending.operation.request;
+    if (!isWrite) {
       this.#host.counters.localReads += 1;
       pending.waitSeq = Math.max(waitSeq, session.lastSeq);
     }
+    session.lastSeq = Math.max(session.lastSeq, pending.waitSeq);
     if (pending.waitSeq <= this.#shard.commitSeq) {
       this.#release(pending);
       return;
     }
-    if (!pending.operation.request.isWrite) this.#host.counters.waitingReads += 1;
+    if (!isWrite) this.#host.counters.waitingReads += 1;
     const waiting = this.#committing.get(pending.waitSeq);
     if (waiting === undefined) this.#committing.set(pending.waitSeq, [pending]);
     else waiting.push(pending);
@@ -253,6 +261,7 @@ export class Courier {
     if (pending.counter > 0) this.#stamped.delete(pending.counter);
     session.undecided -= 1;
     if (session.undecided === 0) this.#sessions.delete(pending.operation.session);
+    else if (session.held > 0) this.#host.touch(this.#shard.id);
     this.#host.answer(pending.operation, reply);
     for (const read of pending.attached ?? []) this.#redispatch(read);
     pending.attached = undefined;
@@ -295,7 +304,11 @@ export class Courier {
   /** Reads the state as the session's write has just left it; the lease may be proven later, for it holds backwards. */
   #readNow(pending: Pending): void {
     if (pending.state !== "attached") return;
-    const outcome = this.#shard.read(pending.operation.request);
+    const { request } = pending.operation;
+    // What is forwarded now would come behind the session's later writes.
+    const isOvertaken = this.#session(pending).lastSent !== undefined;
+    const outcome =
+      this.#shard.read(request) ?? (isOvertaken ? this.#shard.readAsLogged(request) : undefined);
     if (outcome === undefined) {
       this.#redispatch(pending);
       return;

@@ -7,7 +7,13 @@
 import type { Effect } from "../data/effect.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import { type Member, type NodeId, SLOT_COUNT, type ShardId, type ShardRecord } from "./configuration.ts";
+import {
+  type Member,
+  type NodeId,
+  type ShardId,
+  type ShardRecord,
+  SLOT_COUNT,
+} from "./configuration.ts";
 import { Courier } from "./courier.ts";
 import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
@@ -227,13 +233,12 @@ export class Shard {
     return this.record.inSync.length < this.#host.settings.minInSync;
   }
 
-  /** The primary's wall clock now, as far as this node can tell (R11). */
+  /** The primary's wall clock now, as far as this node can tell; a new primary's goes on from the last one's (R11). */
   get wallMs(): number {
     const { now } = this.#host;
-    if (this.isPrimary || this.#host.mutant === "backup-expires") {
-      return Math.max(now.wallMs, this.#wallMs);
-    }
-    return this.#wallMs === 0 ? now.wallMs : this.#wallMs + (now.monoMs - this.#wallSeenMs);
+    if (this.#wallMs === 0 || this.#host.mutant === "backup-expires") return now.wallMs;
+    const seenMs = this.#wallMs + (now.monoMs - this.#wallSeenMs);
+    return this.isPrimary ? Math.max(now.wallMs, seenMs) : seenMs;
   }
 
   /** A replica that is not in sync holds a whole copy and has a fresh echo of every member. */
@@ -270,6 +275,7 @@ export class Shard {
     const isListed = record.inSync.some(
       (member) => member.node === host.nodeId && member.incarnation === host.incarnation,
     );
+    if (this.isPrimary) this.#seeWall(this.wallMs);
     const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
     this.record = record;
     this.isMember = isListed && this.#isValid;
@@ -715,7 +721,16 @@ export class Shard {
 
   /** A read at this replica; undefined if a key seems to be past its time and only the primary may tell (R11). */
   read(request: Request): Outcome | undefined {
-    return this.machine.read(request, this.wallMs);
+    const outcome = this.machine.read(request, this.wallMs);
+    if (outcome === undefined && !this.isPrimary && this.#host.mutant === "backup-expires") {
+      return { reply: null, effects: [], readSeq: 0 };
+    }
+    return outcome;
+  }
+
+  /** A read of what the log says, whatever the time is: a key has not ended before its deletion is ordered. */
+  readAsLogged(request: Request): Outcome | undefined {
+    return this.machine.read(request, 0);
   }
 
   // ---------------------------------------------------------------- learners (R9)

@@ -5,7 +5,7 @@ import { malformed, type PeerProtocolError } from "./errors.ts";
 
 const FIRST_BYTES = 64 * 1024;
 /** A buffer that has grown beyond this is given up after its batch, so that one large value does not hold memory for ever. */
-const KEPT_BYTES_MAX = 1024 * 1024;
+const KEPT_BYTES_MAX = 8 * 1024 * 1024;
 /** Up to here a loop is quicker than a call into native code. */
 const SHORT_STRING = 24;
 

@@ -2,16 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { longestGap, median, successesOf } from "./gaps.ts";
 
-test("the longest gap that touches a span", () => {
+test("the longest gap that begins in a span", () => {
   const times = [0, 10, 20, 500, 510, 2_000];
   const cases: readonly (readonly [number, number, number])[] = [
     [0, 2_000, 1_490],
     [0, 20, 10],
     [20, 400, 480],
-    [21, 22, 480],
-    [501, 509, 10],
-    [2_100, 2_300, 300],
-    [3_000, 3_000, 1_000],
+    [21, 22, 479],
+    [100, 499, 400],
+    [501, 509, 9],
+    [2_100, 2_300, 200],
+    [3_000, 3_000, 0],
   ];
   for (const [from, to, gap] of cases)
     assert.equal(longestGap(times, from, to), gap, `${from}-${to}`);

@@ -35,14 +35,16 @@ export function successesOf(
 }
 
 /**
- * The longest time without a success that touches a span.
+ * The longest time without a success that begins in a span. A pause that was there before does not count until the span begins,
+ * so that of a fault's gap nothing is due to clients that happened to ask for nothing; it counts until the next success, also past
+ * the end of the span.
  * @param times ascending, ms.
  * @param from begin of the span, ms.
  * @param to end of the span, ms; where no success follows, the gap ends here.
  */
 export function longestGap(times: readonly number[], from: number, to: number): number {
   let index = firstAtLeast(times, from);
-  let last = times[index - 1] ?? from;
+  let last = from;
   let longest = 0;
   while (last < to) {
     const next = times[index] ?? to;

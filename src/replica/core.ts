@@ -4,7 +4,7 @@
  * done. The simulator runs this very class.
  */
 
-import { Refusal, type Reply } from "../data/reply.ts";
+import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import type {
   Configuration,
@@ -29,6 +29,7 @@ import {
   withPrimary,
   withRecords,
 } from "./reconfigure.ts";
+import { NO_CONFIGURATION, OVERLOADED } from "./refusals.ts";
 import { Shard } from "./shard.ts";
 import type {
   CoreEvent,
@@ -65,15 +66,6 @@ const UNKNOWN_SETTINGS: Settings = {
   leaseMs: 300,
   driftBound: 0.05,
 };
-
-const NO_CONFIGURATION = new Refusal(
-  "TRYAGAIN",
-  "The node has no configuration of the cluster yet; the command was not executed",
-);
-const OVERLOADED = new Refusal(
-  "TRYAGAIN",
-  "Too many commands are waiting at this node; the command was not executed",
-);
 
 interface Peer {
   /** Of the process at the other end of the data link; undefined without a link. */

@@ -3,22 +3,38 @@
  * each session's order (R4), each command once (R10). It must never answer what could still be lost.
  */
 
-import { Refusal, type Reply } from "../data/reply.ts";
+import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import type { ShardId, ShardRecord } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
-import type { Outcome } from "./ports.ts";
-import { NO_REPLICAS, type Shard, UNCERTAIN_BELOW_MIN } from "./shard.ts";
+import type { Outcome, Request } from "./ports.ts";
+import { NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN, UNCERTAIN_LATE } from "./refusals.ts";
+import type { OrderedStamp } from "./stamps.ts";
 import type { Operation } from "./surface.ts";
 
-const TRY_AGAIN_LATER = new Refusal(
-  "TRYAGAIN",
-  "The shard could not serve in time; the command was not executed, send it again",
-);
-const UNCERTAIN_LATE = new Refusal(
-  "UNCERTAIN",
-  "No outcome in time; the command may or may not have been executed",
-);
+/** What a courier needs of its shard; what each does is said where the shard has it. */
+export interface CourierShard {
+  readonly id: ShardId;
+  readonly epoch: number;
+  readonly record: ShardRecord;
+  readonly isMember: boolean;
+  readonly isPrimary: boolean;
+  readonly isStarted: boolean;
+  readonly isLeaving: boolean;
+  readonly isAsync: boolean;
+  readonly isBelowMin: boolean;
+  readonly hasLease: boolean;
+  readonly serves: boolean;
+  readonly canOrder: boolean;
+  readonly canForward: boolean;
+  readonly commitSeq: number;
+  read(request: Request): Outcome | undefined;
+  readAsLogged(request: Request): Outcome | undefined;
+  waitSeq(readSeq: number): number;
+  findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
+  execute(request: Request, stamp: Stamp, isLogged: boolean): Outcome & { readonly seq: number };
+}
 
 /**
  * One operation's way:
@@ -61,7 +77,7 @@ interface Session {
 
 export class Courier {
   readonly #host: Host;
-  readonly #shard: Shard;
+  readonly #shard: CourierShard;
   /** In the order of submission. */
   readonly #undecided = new Set<Pending>();
   readonly #stamped = new Map<number, Pending>();
@@ -71,7 +87,7 @@ export class Courier {
   #committing = new Map<number, Pending[]>();
   #leaseWaiters: Pending[] = [];
 
-  constructor(host: Host, shard: Shard) {
+  constructor(host: Host, shard: CourierShard) {
     this.#host = host;
     this.#shard = shard;
   }
@@ -379,9 +395,11 @@ export class Courier {
       if (session === 0) continue;
       if (request.isWrite) {
         if (pending.mayHaveRun) written.add(session);
-      } else if (pending.state !== "sent" && written.has(session)) {
-        this.#finish(pending, TRY_AGAIN_LATER);
+        continue;
       }
+      // One that waits for a lease has let the session's later writes be answered already.
+      const isOvertaken = pending.needsLease || written.has(session);
+      if (pending.state !== "sent" && isOvertaken) this.#finish(pending, TRY_AGAIN_LATER);
     }
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { Effect } from "../data/effect.ts";
-import { Refusal, type Reply } from "../data/reply.ts";
+import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import {
   type Member,
@@ -34,6 +34,7 @@ import type {
   Tail,
 } from "./messages.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
+import { NO_REPLICAS, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import { Stamps } from "./stamps.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
@@ -44,12 +45,6 @@ const ENTRY_BYTES = 64;
 const EARLY_FORWARDS_MAX = 10_000;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
-
-export const NO_REPLICAS = new Refusal("NOREPLICAS", "Not enough good replicas to write.");
-export const UNCERTAIN_BELOW_MIN = new Refusal(
-  "UNCERTAIN",
-  "The write is on fewer in-sync replicas than min-in-sync asks for; it may be lost",
-);
 
 /** What a node knows of another replica of the shard; begins anew with every epoch. */
 export class PeerView {

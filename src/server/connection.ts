@@ -100,7 +100,6 @@ export class Connection implements Client {
     this.#localAddress = `${socket.localAddress ?? "?"}:${socket.localPort ?? 0}`;
     this.session = newSession(host);
     socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    socket.on("drain", () => this.#flush());
     socket.on("end", () => this.#onEnd());
     // What is wrong with a socket shows in its closing, which follows; nobody is there to be told.
     socket.on("error", () => undefined);
@@ -338,10 +337,17 @@ export class Connection implements Client {
     }
     if (writer.length > 0) {
       this.#host.counters.outputBytes += writer.length;
-      this.#socket.write(writer.take());
+      // Not by `drain`, which a later write can keep from coming.
+      this.#socket.write(writer.take(), () => this.#onWritten());
     }
     if (this.#inFlight <= IN_FLIGHT_RESUME) this.#process();
     this.#maybeEnd();
+  }
+
+  /** The socket has taken a write: there may be room for what waited for it. */
+  #onWritten(): void {
+    const isWaiting = this.#inFlight > 0 || this.#hasInputEnded || this.#socket.isPaused();
+    if (isWaiting) this.#planFlush();
   }
 
   #maybeEnd(): void {

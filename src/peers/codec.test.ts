@@ -167,6 +167,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
   position: fc.record({
     kind: fc.constant("position"),
     ...head,
+    isUsable: fc.boolean(),
     lastSeq: natural,
     lastEpoch: natural,
     startedEpoch: natural,

@@ -236,6 +236,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.u8(KIND.position);
       writer.varint(message.shard);
       writer.varint(message.epoch);
+      writer.u8(message.isUsable ? 1 : 0);
       writer.varint(message.lastSeq);
       writer.varint(message.lastEpoch);
       writer.varint(message.startedEpoch);
@@ -368,6 +369,7 @@ function readMessage(reader: ByteReader): Message {
         kind: "position",
         shard: reader.varint(),
         epoch: reader.varint(),
+        isUsable: readFlag(reader),
         lastSeq: reader.varint(),
         lastEpoch: reader.varint(),
         startedEpoch: reader.varint(),

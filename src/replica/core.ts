@@ -135,11 +135,13 @@ export class Core implements CoreSurface, Host {
   #nextSwapId = 1;
   #nextProposalMs = Number.NEGATIVE_INFINITY;
   #relayTurn = 0;
+  /** Swaps in a row that nobody could bring to the register. */
+  #failedSwaps = 0;
   /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
   readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
 
-  /** Own time at which each silent (shard, member) was first found so. */
-  readonly #suspectedMs = new Map<string, number>();
+  /** When each removable (shard, member) was first found so, and how long it had been silent then. */
+  readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
   readonly #removals = new Map<string, Removal>();
   readonly #inSyncSinceMs = new Map<string, number>();
   /** Failovers whose shard does not serve again yet. */
@@ -500,7 +502,7 @@ export class Core implements CoreSurface, Host {
         this.#inSyncSinceMs.set(`${shard.id}:${node}`, this.now.monoMs);
       }
     }
-    for (const { node } of before.inSync) this.#suspectedMs.delete(`${shard.id}:${node}`);
+    for (const { node } of before.inSync) this.#suspected.delete(`${shard.id}:${node}`);
     this.counters.epochs += 1;
     shard.install(record);
     this.emit({
@@ -527,11 +529,13 @@ export class Core implements CoreSurface, Host {
     const { monoMs } = this.now;
     if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isReplica) return;
     let heardMs = Number.NEGATIVE_INFINITY;
-    let suspectedMs: number | undefined;
+    let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
     for (const node of removed) {
       heardMs = Math.max(heardMs, shard.view(node).heardMs);
-      suspectedMs = this.#suspectedMs.get(`${shard.id}:${node}`) ?? suspectedMs;
+      suspected = this.#suspected.get(`${shard.id}:${node}`) ?? suspected;
     }
+    // A live member that is removed for its lag was not detected by its silence.
+    const wasSilent = suspected !== undefined && suspected.silentMs >= this.settings.leaseMs;
     const earlier = this.#failing.get(shard.id);
     this.#failing.set(shard.id, {
       shard: shard.id,
@@ -539,8 +543,8 @@ export class Core implements CoreSurface, Host {
       removed,
       oldPrimary: shard.record.primary,
       newPrimary: record.primary,
-      detectionMs: suspectedMs === undefined ? undefined : suspectedMs - heardMs,
-      reconfigurationMs: suspectedMs === undefined ? 0 : monoMs - suspectedMs,
+      detectionMs: wasSilent ? suspected?.silentMs : undefined,
+      reconfigurationMs: suspected === undefined ? 0 : monoMs - suspected.atMs,
       fromMs: earlier?.fromMs ?? Math.max(heardMs, shard.lastCommitMs),
     });
   }
@@ -657,25 +661,27 @@ export class Core implements CoreSurface, Host {
   #ripeRemovals(shard: Shard): ReadonlySet<NodeId> {
     const removable = shard.removable();
     const { monoMs } = this.now;
+    const { heartbeatMs } = this.settings;
     let sinceMs = monoMs;
+    let unreachable = 0;
     for (const { node } of shard.otherMembers) {
-      if (!removable.has(node)) this.#suspectedMs.delete(`${shard.id}:${node}`);
-    }
-    for (const node of removable) {
       const key = `${shard.id}:${node}`;
-      const first = this.#suspectedMs.get(key);
-      if (first === undefined) {
-        this.#suspectedMs.set(key, monoMs);
-        this.counters.suspicions += 1;
-        this.emit({
-          kind: "suspected",
-          node,
-          shards: [shard.id],
-          silentMs: monoMs - shard.view(node).heardMs,
-        });
-      } else sinceMs = Math.min(sinceMs, first);
+      const silentMs = monoMs - shard.view(node).heardMs;
+      if (removable.has(node) || silentMs > 2.5 * heartbeatMs) unreachable += 1;
+      if (!removable.has(node)) {
+        this.#suspected.delete(key);
+        continue;
+      }
+      const first = this.#suspected.get(key);
+      if (first !== undefined) {
+        sinceMs = Math.min(sinceMs, first.atMs);
+        continue;
+      }
+      this.#suspected.set(key, { atMs: monoMs, silentMs });
+      this.counters.suspicions += 1;
+      this.emit({ kind: "suspected", node, shards: [shard.id], silentMs });
     }
-    const waitMs = Math.max(0, removable.size - 1) * 2 * this.settings.heartbeatMs;
+    const waitMs = Math.max(0, unreachable - 1) * 2 * heartbeatMs;
     return monoMs - sinceMs >= waitMs ? removable : new Set();
   }
 
@@ -807,6 +813,7 @@ export class Core implements CoreSurface, Host {
       return;
     }
     this.#pending = undefined;
+    this.#failedSwaps = 0;
     if (outcome === "done") {
       for (const [node, peer] of this.#peers) {
         if (peer.linked === undefined || this.mutant === "keeps-configuration") continue;
@@ -842,7 +849,9 @@ export class Core implements CoreSurface, Host {
   #giveUpSwap(): void {
     this.#pending = undefined;
     this.#wantsConfiguration = true;
-    this.#nextProposalMs = this.now.monoMs + this.settings.heartbeatMs / 2;
+    const { heartbeatMs } = this.settings;
+    this.#nextProposalMs = this.now.monoMs + Math.min(10, 2 ** this.#failedSwaps / 2) * heartbeatMs;
+    this.#failedSwaps += 1;
   }
 
   #watchSwap(): void {

@@ -97,6 +97,8 @@ export interface Position {
   readonly kind: "position";
   readonly shard: ShardId;
   readonly epoch: number;
+  /** False if the sender's copy was not whole when it was made a member: then it holds nothing to go on from. */
+  readonly isUsable: boolean;
   readonly lastSeq: number;
   /** Epoch of the entry `lastSeq`, 0 for an empty log. */
   readonly lastEpoch: number;

@@ -322,8 +322,7 @@ export class Shard {
   }
 
   /**
-   * Tells the primary where this node stands: it (re)begins the stream from there. A copy that is not whole is no
-   * state to begin from, which -1 says.
+   * Tells the primary where this node stands: it (re)begins the stream from there.
    */
   #sendPosition(): void {
     this.#askedPositionMs = this.#host.now.monoMs;
@@ -331,7 +330,8 @@ export class Shard {
       kind: "position",
       shard: this.id,
       epoch: this.epoch,
-      lastSeq: this.isMember ? this.log.lastSeq : -1,
+      isUsable: this.isMember,
+      lastSeq: this.log.lastSeq,
       lastEpoch: this.log.lastEpoch,
       startedEpoch: this.startedEpoch,
     });
@@ -389,7 +389,7 @@ export class Shard {
   /** The member's log is a prefix of this one's (R8), and what follows it is still held. */
   #canFeed(position: Position): boolean {
     return (
-      position.lastSeq >= 0 &&
+      position.isUsable &&
       position.lastSeq + 1 >= this.log.firstSeq &&
       this.log.epochAt(position.lastSeq) === position.lastEpoch
     );

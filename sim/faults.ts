@@ -66,7 +66,7 @@ export class Nemesis {
         const node = nodes.get(member.node);
         if (member.node === id || node?.core === undefined) return false;
         // A node that is about to leave keeps nothing for the others.
-        if (node.core.isDraining) return false;
+        if (node.isStopping) return false;
         if (node.incarnation !== member.incarnation) return false;
         const shard = node.core.shards.find((candidate) => candidate.id === record.id);
         return shard?.isMember === true && shard.startedEpoch >= member.since;
@@ -165,6 +165,7 @@ export class Nemesis {
     const node = this.#world.nodes.get(this.#prng.pick(this.#nodes));
     const core = node?.core;
     if (node === undefined || core === undefined || !this.canKill(node.id)) return;
+    node.isStopping = true;
     node.input((running, time) => running.drainShards(time));
     let rounds = 0;
     const watch = (): void => {

@@ -33,6 +33,8 @@ export class SimNode implements Endpoint {
   #bootMs = 0;
   /** Its wall clock against true time, ms. */
   wallOffsetMs = 0;
+  /** It has been told to hand everything over and end. */
+  isStopping = false;
   #pausedUntilMs = 0;
   /** What came while it was paused, in order. */
   #waiting: (() => void)[] = [];
@@ -83,6 +85,7 @@ export class SimNode implements Endpoint {
     this.#pausedUntilMs = 0;
     this.#waiting = [];
     this.#isFlushDue = false;
+    this.isStopping = false;
     this.core = new Core({
       nodeId: this.id,
       incarnation: this.incarnation,

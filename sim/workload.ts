@@ -126,6 +126,8 @@ export class Workload {
     for (let index = 0; index < depth; index += 1) {
       const action = this.#action();
       this.#ask(node, session, action, asked, (one, outcome) => {
+        // A client that has gone elsewhere hears nothing more.
+        if (isOver) return;
         early.set(one, outcome);
         for (let next = asked[heard]; next !== undefined; next = asked[heard]) {
           const known = early.get(next);

@@ -704,6 +704,8 @@ export class Core implements CoreSurface, Host {
     counts: ReadonlyMap<NodeId, number>,
     reasons: Set<string>,
   ): ShardRecord | undefined {
+    // Without fresh echoes the others may be dead, and this node the only one that holds anything.
+    if (!shard.hasLease) return undefined;
     if (shard.isPrimary && (!shard.isStarted || shard.commitSeq < shard.log.lastSeq))
       return undefined;
     const successors = shard.provenOthers;

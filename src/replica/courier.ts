@@ -47,6 +47,8 @@ export interface CourierShard {
  */
 interface Pending {
   readonly operation: Operation;
+  /** Grows with every submission. */
+  readonly index: number;
   readonly submittedMs: number;
   state: "held" | "attached" | "sent" | "ordered" | "done";
   /** Of its stamp; 0 while it has none. */
@@ -69,6 +71,10 @@ interface Session {
   undecided: number;
   held: number;
   sentReads: number;
+  /** Undecided writes, in the order of submission. */
+  readonly writes: Set<Pending>;
+  /** Forwarded reads that have their answer, and are to be asked again if a write before them has to be. */
+  answered: Pending[];
   /** The last write that was forwarded and is not in this node's log yet. */
   lastSent: Pending | undefined;
   /** Seq that its operations so far wait for. No later one outruns them, for they could yet have to be run again. */
@@ -81,6 +87,7 @@ export class Courier {
   /** In the order of submission. */
   readonly #undecided = new Set<Pending>();
   readonly #stamped = new Map<number, Pending>();
+  #submitted = 0;
   #nextCounter = 1;
   readonly #sessions = new Map<number, Session>();
   #held: Pending[] = [];
@@ -97,8 +104,10 @@ export class Courier {
   }
 
   submit(operation: Operation): void {
+    this.#submitted += 1;
     const pending: Pending = {
       operation,
+      index: this.#submitted,
       submittedMs: this.#host.now.monoMs,
       state: "held",
       counter: 0,
@@ -112,6 +121,7 @@ export class Courier {
     const session = this.#session(pending);
     this.#undecided.add(pending);
     session.undecided += 1;
+    if (operation.request.isWrite) session.writes.add(pending);
     if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
   }
 
@@ -119,7 +129,15 @@ export class Courier {
     const { session: id } = pending.operation;
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = { undecided: 0, held: 0, sentReads: 0, lastSent: undefined, lastSeq: 0 };
+      session = {
+        undecided: 0,
+        held: 0,
+        sentReads: 0,
+        writes: new Set(),
+        answered: [],
+        lastSent: undefined,
+        lastSeq: 0,
+      };
       // Operations without a session have no order among them, so nothing is remembered of them.
       if (id !== 0) this.#sessions.set(id, session);
     }
@@ -276,9 +294,11 @@ export class Courier {
     this.#undecided.delete(pending);
     if (pending.counter > 0) this.#stamped.delete(pending.counter);
     session.undecided -= 1;
+    if (pending.operation.request.isWrite) session.writes.delete(pending);
     if (session.undecided === 0) this.#sessions.delete(pending.operation.session);
     else if (session.held > 0) this.#host.touch(this.#shard.id);
     this.#host.answer(pending.operation, reply);
+    if (session.answered.length > 0) this.#releaseAnswered(session);
     for (const read of pending.attached ?? []) this.#redispatch(read);
     pending.attached = undefined;
   }
@@ -352,7 +372,24 @@ export class Courier {
   /** The primary's answer by message, in the present epoch. */
   answered(counter: number, reply: Reply): void {
     const pending = this.#stamped.get(counter);
-    if (pending?.state === "sent") this.#finish(pending, reply);
+    if (pending?.state !== "sent") return;
+    const session = this.#session(pending);
+    if (pending.operation.request.isWrite || !hasEarlierWrite(session, pending)) {
+      this.#finish(pending, reply);
+      return;
+    }
+    pending.reply = reply;
+    if (!session.answered.includes(pending)) session.answered.push(pending);
+  }
+
+  #releaseAnswered(session: Session): void {
+    const { answered } = session;
+    session.answered = [];
+    for (const read of answered) {
+      if (read.state !== "sent") continue;
+      if (hasEarlierWrite(session, read)) session.answered.push(read);
+      else this.#finish(read, read.reply);
+    }
   }
 
   /**
@@ -375,6 +412,7 @@ export class Courier {
       pending.state = "held";
       session.held += 1;
     }
+    for (const session of this.#sessions.values()) session.answered = [];
     if (!stays) {
       for (const session of this.#sessions.values()) session.lastSeq = 0;
       this.#committing.clear();
@@ -449,4 +487,9 @@ export class Courier {
       this.#finish(pending, isUnknown ? UNCERTAIN_LATE : TRY_AGAIN_LATER);
     }
   }
+}
+
+function hasEarlierWrite(session: Session, read: Pending): boolean {
+  const [first] = session.writes;
+  return first !== undefined && first.index < read.index;
 }

@@ -149,9 +149,7 @@ export class Workload {
         return;
       }
       isOver = true;
-      for (const one of asked) {
-        if (one.outcome.outcome === "unknown") this.#open -= 1;
-      }
+      this.#open -= asked.length - heard;
       this.#begin();
     };
     this.#world.queue.after(50, watch);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import { ErrorReply, WatchError } from "redis";
+import { createClient, ErrorReply, WatchError } from "redis";
 import { Connection, classify } from "./connection.ts";
 
 const set = { kind: "set", key: "k", value: "v" } as const;
@@ -20,6 +20,22 @@ test("errors tell whether the command was carried out", () => {
     outcome: "ok",
     result: { error: text },
   });
+});
+
+test("a client costs much less than the library's making of one, once there was one", async (t) => {
+  const { port } = await fakeServer(t, () => undefined);
+  const cpuMsOf = async (count: number, make: (each: number) => unknown): Promise<number> => {
+    const begun = process.cpuUsage();
+    for (let each = 0; each < count; each++) await make(each);
+    return process.cpuUsage(begun).user / 1000 / count;
+  };
+  const open = async (each: number): Promise<void> => {
+    (await Connection.open({ host: "127.0.0.1", port }, each % 2 === 0 ? 2 : 3)).close();
+  };
+  await cpuMsOf(2, open);
+  const ours = await cpuMsOf(20, open);
+  const library = await cpuMsOf(4, (each) => createClient({ RESP: each % 2 === 0 ? 2 : 3 }));
+  assert.ok(ours < library / 2, `${ours} ms of the processor, the library's own ${library} ms`);
 });
 
 /** A server that answers the handshake, and to commands on keys what it is told to do. */
@@ -48,7 +64,7 @@ async function fakeServer(t: TestContext, onCommand: (socket: Socket) => void) {
   assert.ok(typeof address === "object" && address !== null);
   const connection = await Connection.open({ host: "127.0.0.1", port: address.port }, 2);
   t.after(() => connection.close());
-  return { connection, commands: () => commands };
+  return { connection, port: address.port, commands: () => commands };
 }
 
 test("a command whose connection is lost is unknown and is not sent again", async (t) => {

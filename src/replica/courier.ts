@@ -33,7 +33,11 @@ export interface CourierShard {
   readAsLogged(request: Request): Outcome | undefined;
   waitSeq(readSeq: number): number;
   findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
-  execute(request: Request, stamp: Stamp, isLogged: boolean): Outcome & { readonly seq: number };
+  execute(
+    request: Request,
+    stamp: Stamp,
+    answersAfter: number | undefined,
+  ): Outcome & { readonly seq: number };
 }
 
 /**
@@ -207,7 +211,8 @@ export class Courier {
       assert(found !== "done", "what is undecided was not told to be done");
       this.#wait(pending, found.reply, shard.isAsync ? 0 : found.seq);
     } else {
-      const outcome = shard.execute(pending.operation.request, stamp, false);
+      const after = shard.isAsync ? 0 : this.#session(pending).lastSeq;
+      const outcome = shard.execute(pending.operation.request, stamp, after);
       pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
       this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
     }

@@ -462,14 +462,25 @@ export class Shard {
   // ---------------------------------------------------------------- ordering and applying (R1, R2)
 
   /**
-   * Runs a request at the primary. It becomes an entry if it changed something, or if it is another node's write: then
-   * the log remembers that it ran.
+   * Runs a request at the primary. It becomes an entry if it changed something. A write that changed nothing becomes an
+   * entry without effects if it cannot be answered at once: then the log remembers that it ran, and where.
+   * @param answersAfter what else has to be committed before an answer; undefined for another node's command, which is
+   *   never answered at once.
    * @returns the entry's seq, or 0 if there is none.
    */
-  execute(request: Request, stamp: Stamp, isLogged: boolean): Outcome & { readonly seq: number } {
+  execute(
+    request: Request,
+    stamp: Stamp,
+    answersAfter: number | undefined,
+  ): Outcome & { readonly seq: number } {
     const seq = this.log.lastSeq + 1;
     const outcome = this.machine.run(request, seq, this.wallMs);
-    if (outcome.effects.length === 0 && !isLogged) return { ...outcome, seq: 0 };
+    if (outcome.effects.length === 0) {
+      const isAnswered =
+        answersAfter !== undefined &&
+        Math.max(this.waitSeq(outcome.readSeq), answersAfter) <= this.commitSeq;
+      if (!request.isWrite || isAnswered) return { ...outcome, seq: 0 };
+    }
     this.#order(stamp, outcome.reply, outcome.effects);
     return { ...outcome, seq };
   }
@@ -675,7 +686,7 @@ export class Shard {
         return;
       }
     }
-    const outcome = this.execute(request, stamp, request.isWrite);
+    const outcome = this.execute(request, stamp, undefined);
     if (outcome.seq === 0) this.#answerRead(from, stamp.counter, outcome);
     else if (this.isAsync && !this.#otherMembers.some((member) => member.node === from)) {
       this.#sendAnswer(from, stamp.counter, outcome.reply);

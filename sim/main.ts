@@ -6,18 +6,23 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Mutant } from "../src/replica/mutants.ts";
 import { MUTANTS } from "../src/replica/mutants.ts";
+import type { Plan } from "./run.ts";
 import { run } from "./run.ts";
+import { SCENARIOS } from "./scenarios/index.ts";
+import type { Scenario } from "./scenarios/scenario.ts";
 
 const HELP = `Runs whole clusters under seeds, in virtual time, and judges what their clients saw.
 
   npm run sim -- --seeds N --from S     seeds S to S+N-1; stops at the first that fails, with its trace
   npm run sim -- --seed S               one seed, with its trace
+  npm run sim -- --scenario NAME        a scenario instead of the general mix: its own seeds, or those given
 
   --seeds N      how many (default 1000)
   --from S       the first (default 1)
   --seed S       one seed only, traced
   --jobs J       processes (default: one a core)
   --mutant NAME  break one rule, to see it found: ${Object.keys(MUTANTS).join(", ")}
+  --scenario NAME  ${SCENARIOS.map(({ name }) => name).join(", ")}
   --quiet        no progress
 `;
 
@@ -26,11 +31,12 @@ const TRACE_LINES = 400;
 function main(): void {
   const { values } = parseArgs({
     options: {
-      seeds: { type: "string", default: "1000" },
+      seeds: { type: "string" },
       from: { type: "string", default: "1" },
       seed: { type: "string" },
       jobs: { type: "string", default: String(availableParallelism()) },
       mutant: { type: "string" },
+      scenario: { type: "string" },
       quiet: { type: "boolean", default: false },
       worker: { type: "string" },
       help: { type: "boolean", default: false },
@@ -40,18 +46,21 @@ function main(): void {
     process.stdout.write(HELP);
     return;
   }
-  const mutant = parseMutant(values.mutant);
+  const subject: Subject = {
+    mutant: parseMutant(values.mutant),
+    scenario: parseScenario(values.scenario),
+  };
   if (values.seed !== undefined) {
-    process.exitCode = traceOne(number(values.seed, "--seed"), mutant) ? 0 : 1;
+    process.exitCode = traceOne(number(values.seed, "--seed"), subject) ? 0 : 1;
     return;
   }
   const from = number(values.from, "--from");
-  const seeds = number(values.seeds, "--seeds");
+  const seeds = number(values.seeds ?? String(subject.scenario?.seeds ?? 1_000), "--seeds");
   if (values.worker !== undefined) {
-    work({ from, seeds, step: number(values.jobs, "--jobs"), mutant });
+    work({ from, seeds, step: number(values.jobs, "--jobs"), ...subject });
     return;
   }
-  runAll({ from, seeds, jobs: number(values.jobs, "--jobs"), mutant, isQuiet: values.quiet });
+  runAll({ from, seeds, jobs: number(values.jobs, "--jobs"), ...subject, isQuiet: values.quiet });
 }
 
 function number(text: string, option: string): number {
@@ -68,18 +77,46 @@ function parseMutant(name: string | undefined): Mutant | undefined {
   process.exit(2);
 }
 
+function parseScenario(name: string | undefined): Scenario | undefined {
+  if (name === undefined) return undefined;
+  const scenario = SCENARIOS.find((candidate) => candidate.name === name);
+  if (scenario !== undefined) return scenario;
+  process.stderr.write(`there is no scenario ${name}; see --help\n`);
+  process.exit(2);
+}
+
+/** What is run under every seed. */
+interface Subject {
+  readonly mutant: Mutant | undefined;
+  /** Undefined for the general mix. */
+  readonly scenario: Scenario | undefined;
+}
+
+function planOf({ scenario }: Subject): Plan {
+  return scenario?.plan ?? {};
+}
+
+/** The options that select the subject. */
+function argumentsOf({ mutant, scenario }: Subject): string[] {
+  return [
+    ...(scenario === undefined ? [] : ["--scenario", scenario.name]),
+    ...(mutant === undefined ? [] : ["--mutant", mutant]),
+  ];
+}
+
 /** @returns whether the seed passes. */
-function traceOne(seed: number, mutant: Mutant | undefined): boolean {
+function traceOne(seed: number, subject: Subject): boolean {
   const lines: string[] = [];
-  const result = run({ seed, mutant, trace: (line) => lines.push(line) });
+  const { mutant } = subject;
+  const result = run({ seed, plan: planOf(subject), mutant, trace: (line) => lines.push(line) });
   const cut = Math.max(0, lines.length - (result.faults.length === 0 ? 40 : TRACE_LINES * 10));
   process.stdout.write(`${lines.slice(cut).join("\n")}\n`);
-  report(result.faults, seed, mutant);
+  report(result.faults, seed, subject);
   return result.faults.length === 0;
 }
 
-function report(faults: readonly string[], seed: number, mutant: Mutant | undefined): void {
-  const again = `npm run sim -- --seed ${seed}${mutant === undefined ? "" : ` --mutant ${mutant}`}`;
+function report(faults: readonly string[], seed: number, subject: Subject): void {
+  const again = ["npm run sim -- --seed", seed, ...argumentsOf(subject)].join(" ");
   if (faults.length === 0) process.stdout.write(`seed ${seed} passes\n`);
   else {
     process.stdout.write(
@@ -88,10 +125,9 @@ function report(faults: readonly string[], seed: number, mutant: Mutant | undefi
   }
 }
 
-interface Range {
+interface Range extends Subject {
   readonly from: number;
   readonly seeds: number;
-  readonly mutant: Mutant | undefined;
 }
 
 /** One process's share: every `step`th seed. Tells its parent in JSON lines. */
@@ -104,7 +140,7 @@ function work(range: Range & { readonly step: number }): void {
     process.stdout.write(`${JSON.stringify(line)}\n`);
   };
   for (let seed = range.from; seed < range.from + range.seeds; seed += range.step) {
-    const result = run({ seed, mutant: range.mutant });
+    const result = run({ seed, plan: planOf(range), mutant: range.mutant });
     operations += result.operations;
     answered += result.answered;
     virtualMs += result.virtualMs;
@@ -133,7 +169,7 @@ interface Told {
 }
 
 function runAll(options: Range & { readonly jobs: number; readonly isQuiet: boolean }): void {
-  const { from, seeds, jobs, mutant, isQuiet } = options;
+  const { from, seeds, jobs, isQuiet } = options;
   const startedMs = Date.now();
   const failed: number[] = [];
   let done = 0;
@@ -144,8 +180,7 @@ function runAll(options: Range & { readonly jobs: number; readonly isQuiet: bool
   let shownMs = Date.now();
   const children = Array.from({ length: Math.max(1, jobs) }, (_, index) => {
     const share = ["--from", String(from + index), "--seeds", String(Math.max(0, seeds - index))];
-    const args = [...share, "--jobs", String(jobs), "--worker", "1"];
-    if (mutant !== undefined) args.push("--mutant", mutant);
+    const args = [...share, "--jobs", String(jobs), "--worker", "1", ...argumentsOf(options)];
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), ...args], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -181,7 +216,7 @@ function runAll(options: Range & { readonly jobs: number; readonly isQuiet: bool
     const seconds = ((Date.now() - startedMs) / 1_000).toFixed(1);
     const first = failed.sort((a, b) => a - b)[0];
     if (first !== undefined) {
-      traceOne(first, mutant);
+      traceOne(first, options);
       process.exitCode = 1;
     }
     const isBroken = process.exitCode === 1 && first === undefined;

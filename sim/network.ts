@@ -48,6 +48,10 @@ export class Network {
   readonly options: NetworkOptions;
   readonly #links = new Map<string, Link>();
   readonly #blocked = new Set<string>();
+  /** Directions in which messages wait, while heartbeats go by. */
+  readonly #held = new Set<string>();
+  /** Directions in which heartbeats are lost, while messages go by. */
+  readonly #muted = new Set<string>();
   /** Extra delay of all that a node sends. */
   readonly slowMs = new Map<NodeId, number>();
   dataMessages = 0;
@@ -111,13 +115,40 @@ export class Network {
   unblock(from: NodeId, to: NodeId): void {
     if (!this.#blocked.delete(`${from} ${to}`)) return;
     const link = this.#link(from, to);
-    const stalled = link.stalled.filter((held) => held.from === from);
-    link.stalled = link.stalled.filter((held) => held.from !== from);
-    if (link.isUp) for (const { message } of stalled) this.send(from, to, message);
+    if (link.isUp) this.#sendStalled(link, from, to);
     else this.#reconnectLater(link);
   }
 
+  #sendStalled(link: Link, from: NodeId, to: NodeId): void {
+    const stalled = link.stalled.filter((held) => held.from === from);
+    link.stalled = link.stalled.filter((held) => held.from !== from);
+    for (const { message } of stalled) this.send(from, to, message);
+  }
+
+  /** Makes the messages of one direction wait, as on a full connection; heartbeats have their own channel. */
+  hold(from: NodeId, to: NodeId): void {
+    this.#held.add(`${from} ${to}`);
+  }
+
+  release(from: NodeId, to: NodeId): void {
+    if (this.#held.delete(`${from} ${to}`)) this.#sendStalled(this.#link(from, to), from, to);
+  }
+
+  /** Loses the heartbeats of one direction, and nothing else. */
+  mute(from: NodeId, to: NodeId): void {
+    this.#muted.add(`${from} ${to}`);
+  }
+
+  unmute(from: NodeId, to: NodeId): void {
+    this.#muted.delete(`${from} ${to}`);
+  }
+
   unblockAll(): void {
+    this.#muted.clear();
+    for (const pair of [...this.#held]) {
+      const [from, to] = pair.split(" ");
+      if (from !== undefined && to !== undefined) this.release(from, to);
+    }
     for (const pair of [...this.#blocked]) {
       const [from, to] = pair.split(" ");
       if (from !== undefined && to !== undefined) this.unblock(from, to);
@@ -208,7 +239,8 @@ export class Network {
     const target = this.#endpoints.get(to);
     if (target === undefined) return;
     if (message.kind === "heartbeat") {
-      if (this.isBlocked(from, to) || this.#prng.chance(this.options.heartbeatLoss)) return;
+      if (this.isBlocked(from, to) || this.#muted.has(`${from} ${to}`)) return;
+      if (this.#prng.chance(this.options.heartbeatLoss)) return;
       this.#queue.after(this.#delayMs(from), () => {
         if (target.isUp && !this.isBlocked(from, to)) target.receive(from, message);
       });
@@ -217,7 +249,7 @@ export class Network {
     const link = this.#link(from, to);
     if (!link.isUp) return;
     this.dataMessages += 1;
-    if (this.isBlocked(from, to)) {
+    if (this.isBlocked(from, to) || this.#held.has(`${from} ${to}`)) {
       link.stalled.push({ from, message });
       return;
     }

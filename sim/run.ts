@@ -22,6 +22,12 @@ export interface Plan {
   readonly network?: Partial<NetworkOptions>;
   readonly workload?: Partial<WorkloadOptions>;
   readonly limits?: Partial<Limits>;
+  /** Two clocks differ by up to this fraction. */
+  readonly drift?: number;
+  /** The largest difference of a wall clock from true time, ms. */
+  readonly wallSkewMs?: number;
+  /** The nodes register and form the cluster themselves. */
+  readonly isUnformed?: boolean;
   /** Called when the world is made, to script what is to happen. */
   readonly script?: (world: World, workload: Workload) => void;
 }
@@ -45,7 +51,7 @@ export interface RunResult {
 /** After the faults stop the cluster must be whole again within so many virtual ms. */
 const HEAL_MS_MAX = 20_000;
 /** Bytes that one operation of the workload can add past the bound on uncommitted bytes. */
-const OVERSHOOT_BYTES = 4_096;
+const OVERSHOOT_BYTES = 2_000;
 
 /** Runs one seed to its verdict. */
 export function run(options: RunOptions): RunResult {
@@ -77,10 +83,10 @@ export function run(options: RunOptions): RunResult {
       resetEveryMs: prng.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 3_000, 500]),
       ...plan.network,
     },
-    drift: prng.pick([0, 0.02, 0.045]),
-    wallSkewMs: prng.pick([0, 100, 300_000]),
+    drift: plan.drift ?? prng.pick([0, 0.02, 0.045]),
+    wallSkewMs: plan.wallSkewMs ?? prng.pick([0, 100, 300_000]),
     batchMs: prng.pick([0, 0, 2]),
-    isUnformed: prng.chance(0.1),
+    isUnformed: plan.isUnformed ?? prng.chance(0.1),
     mutant: options.mutant,
     trace: options.trace,
   });
@@ -111,6 +117,7 @@ export function run(options: RunOptions): RunResult {
     settle(world, workload, found);
     if (found.length === 0) judgeAll(world, workload, found);
     checkBounds(world, limits, found);
+    found.push(...world.blames);
   } catch (error) {
     if (!(error instanceof AssertionError || error instanceof SafetyViolation)) throw error;
     found.push(`${error.name}: ${error.message}`);

@@ -38,6 +38,15 @@ interface Asked {
     | { readonly outcome: "unknown"; readonly why: string };
 }
 
+/** Commands that a client has sent one behind the other. A server answers in their order. */
+interface Connection {
+  readonly asked: Asked[];
+  /** Answers that are there before those to earlier commands. */
+  readonly early: Map<Asked, Asked["outcome"]>;
+  heard: number;
+  isOver: boolean;
+}
+
 export class Workload {
   readonly #world: World;
   readonly #prng: Prng;
@@ -96,9 +105,7 @@ export class Workload {
       this.#world.queue.after(100, () => this.#begin());
       return;
     }
-    const session = this.#nextSession;
-    this.#nextSession += 1;
-    this.#batch(this.#prng.pick(up), session);
+    this.#batch(this.#prng.pick(up), this.#openSession());
   }
 
   #batch(node: SimNode, session: number): void {
@@ -119,22 +126,9 @@ export class Workload {
       const leaves = !this.#options.isSticky && this.#prng.chance(0.1);
       this.#world.queue.after(pauseMs, () => (leaves ? this.#begin() : this.#batch(node, session)));
     };
-    const asked: Asked[] = [];
-    // A server answers in the order of the requests, so a client hears of none before the ones that it sent earlier.
-    const early = new Map<Asked, Asked["outcome"]>();
-    let heard = 0;
+    const connection = this.#connect();
     for (let index = 0; index < depth; index += 1) {
-      const action = this.#action();
-      this.#ask(node, session, action, asked, (one, outcome) => {
-        // A client that has gone elsewhere hears nothing more.
-        if (isOver) return;
-        early.set(one, outcome);
-        for (let next = asked[heard]; next !== undefined; next = asked[heard]) {
-          const known = early.get(next);
-          if (known === undefined) break;
-          this.#hear(next, known);
-          heard += 1;
-        }
+      this.#ask(node, session, this.#action(), connection, () => {
         left -= 1;
         if (left === 0) end();
       });
@@ -149,7 +143,7 @@ export class Workload {
         return;
       }
       isOver = true;
-      this.#open -= asked.length - heard;
+      this.#leave(connection);
       this.#begin();
     };
     this.#world.queue.after(50, watch);
@@ -162,13 +156,34 @@ export class Workload {
     asked.outcome = outcome.outcome === "unknown" ? outcome : { ...outcome, answeredAt };
   }
 
-  /** Asks one node and adds it to the batch; `onAnswer` is called when it answers, which may be never, or at once. */
+  #connect(): Connection {
+    return { asked: [], early: new Map(), heard: 0, isOver: false };
+  }
+
+  /** A client that has gone elsewhere hears nothing more. */
+  #leave(connection: Connection): void {
+    connection.isOver = true;
+    this.#open -= connection.asked.length - connection.heard;
+  }
+
+  #answered(connection: Connection, one: Asked, outcome: Asked["outcome"]): void {
+    const { asked, early } = connection;
+    early.set(one, outcome);
+    for (let next = asked[connection.heard]; next !== undefined; next = asked[connection.heard]) {
+      const known = early.get(next);
+      if (known === undefined) break;
+      this.#hear(next, known);
+      connection.heard += 1;
+    }
+  }
+
+  /** Asks one node; `onAnswer` is called when it answers, which may be never, or at once. */
   #ask(
     node: SimNode,
     session: number,
     action: Action,
-    batch: Asked[],
-    onAnswer: (asked: Asked, outcome: Asked["outcome"]) => void,
+    connection: Connection,
+    onAnswer: (outcome: Asked["outcome"]) => void,
   ): void {
     const world = this.#world;
     const asked: Asked = {
@@ -180,7 +195,7 @@ export class Workload {
       outcome: { outcome: "unknown", why: "no answer" },
     };
     this.#asked.push(asked);
-    batch.push(asked);
+    connection.asked.push(asked);
     this.#open += 1;
     const { core } = node;
     const parts = action.kind === "multi" ? action.actions : [action];
@@ -189,10 +204,11 @@ export class Workload {
       session,
       request: this.#request(action, asked),
       answered: (reply) => {
-        if (node.core !== core) return;
+        if (node.core !== core || connection.isOver) return;
         const outcome = this.#outcome(reply);
         world.trace(node.id, () => `answers #${asked.id} ${JSON.stringify(outcome)}`);
-        onAnswer(asked, outcome);
+        this.#answered(connection, asked, outcome);
+        onAnswer(outcome);
       },
     };
     world.trace(
@@ -202,16 +218,40 @@ export class Workload {
     node.submit(operation);
   }
 
+  /**
+   * A script's client asks a node, now, one command behind the other on a connection of its own. What it is told goes
+   * into the history like all the rest.
+   */
+  ask(
+    node: SimNode,
+    actions: readonly Action[],
+    onOutcome: (outcome: Asked["outcome"]) => void = () => {},
+  ): void {
+    const { core } = node;
+    if (core === undefined) return;
+    const connection = this.#connect();
+    const session = this.#openSession();
+    for (const action of actions) this.#ask(node, session, action, connection, onOutcome);
+    const watch = (): void => {
+      if (connection.heard === actions.length) return;
+      if (node.core === core) this.#world.queue.after(50, watch);
+      else this.#leave(connection);
+    };
+    watch();
+  }
+
+  #openSession(): number {
+    const session = this.#nextSession;
+    this.#nextSession += 1;
+    return session;
+  }
+
   /** Every node reads every key: the end of the history. */
   readAll(): void {
     for (const node of this.#world.nodes.values()) {
       if (!node.isUp) continue;
       for (const key of this.#keys) {
-        const session = this.#nextSession;
-        this.#nextSession += 1;
-        this.#ask(node, session, { kind: "get", key }, [], (asked, outcome) => {
-          this.#hear(asked, outcome);
-        });
+        this.ask(node, [{ kind: "get", key }]);
       }
     }
   }

@@ -57,6 +57,8 @@ export class World implements Carrier {
   readonly #orderers = new Map<string, string>();
   readonly events: { readonly node: NodeId; readonly atMs: number; readonly event: CoreEvent }[] =
     [];
+  /** What a script found wrong. */
+  readonly blames: string[] = [];
   /** Largest number of uncommitted bytes that a primary ever had. */
   uncommittedBytesSeen = 0;
 
@@ -215,6 +217,12 @@ export class World implements Carrier {
         );
       }
     }
+  }
+
+  /** Notes that something that a script expects did not come about. */
+  blame(text: string): void {
+    this.trace("--", () => `blamed: ${text}`);
+    this.blames.push(`${this.queue.nowMs.toFixed(0)} ms: ${text}`);
   }
 
   // ---------------------------------------------------------------- faults

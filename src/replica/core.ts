@@ -767,7 +767,7 @@ export class Core implements CoreSurface, Host {
       return undefined;
     }
     if (handover.proposedMs !== undefined && this.mutant === "lost-transfer") return undefined;
-    if (!hasAll && this.mutant !== "tail-of-transfer") return undefined;
+    if (!hasAll) return undefined;
     shard.handover = { ...handover, proposedMs: handover.proposedMs ?? monoMs };
     reasons.add("transfers a shard");
     return withPrimary(shard.record, handover.successor);

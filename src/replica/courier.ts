@@ -446,10 +446,6 @@ export class Courier {
     }
   }
 
-  epochStarted(): void {
-    this.#host.touch(this.#shard.id);
-  }
-
   /** A new link to the primary: copies may have been lost with the old one. */
   linkUp(): void {
     if (!this.#shard.canForward || this.#host.mutant === "never-resends") return;

@@ -287,9 +287,7 @@ export class Shard {
     this.#ackDue = false;
     this.#askedPositionMs = host.now.monoMs;
     this.#askedLearnMs = Number.NEGATIVE_INFINITY;
-    this.#inbox = this.#inbox.filter(
-      ({ message }) => message.epoch === record.epoch || host.mutant === "forwards-of-any-epoch",
-    );
+    this.#inbox = this.#inbox.filter(({ message }) => message.epoch === record.epoch);
     for (const [node, position] of this.#positions) {
       if (position.epoch !== record.epoch) this.#positions.delete(node);
     }
@@ -397,20 +395,24 @@ export class Shard {
 
   #beginStream(to: NodeId, position: Position): void {
     if (!this.#otherMembers.some((member) => member.node === to)) return;
-    if (!this.#canFeed(position)) {
+    const view = this.view(to);
+    // It may have acknowledged more since it told its position, and what it lacked then may be cut by now.
+    const fromSeq = Math.max(position.lastSeq, view.ackSeq);
+    const canGoOn = fromSeq > position.lastSeq || this.#canFeed(position);
+    if (!canGoOn && this.#host.mutant !== "skips-tail") {
       this.unfit.add(to);
       return;
     }
+    this.unfit.delete(to);
     this.#host.send(to, {
       kind: "epoch-start",
       shard: this.id,
       epoch: this.epoch,
       startSeq: this.startSeq,
-      fromSeq: position.lastSeq,
+      fromSeq,
       wallMs: this.wallMs,
     });
-    const view = this.view(to);
-    view.sentSeq = position.lastSeq;
+    view.sentSeq = fromSeq;
     view.ackMovedMs = this.#host.now.monoMs;
     this.#host.touch(this.id);
   }
@@ -424,8 +426,8 @@ export class Shard {
     this.#ackDue = true;
     this.#host.beatSoon();
     this.#host.touch(this.id);
+    if (this.#host.mutant === "start-is-committed") this.#advance(this.startSeq);
     this.maybeCommit();
-    this.courier.epochStarted();
   }
 
   #onEpochStart(from: NodeId, start: EpochStart): void {
@@ -644,7 +646,7 @@ export class Shard {
   // ---------------------------------------------------------------- commands of other nodes (R10)
 
   #onForward(from: NodeId, message: Forward): void {
-    if (message.epoch < this.epoch && this.#host.mutant !== "forwards-of-any-epoch") return;
+    if (message.epoch < this.epoch) return;
     if (message.epoch > this.epoch) {
       if (this.#inbox.length < EARLY_FORWARDS_MAX) this.#inbox.push({ from, message });
       return;
@@ -721,8 +723,7 @@ export class Shard {
     if (this.isAsync) return 0;
     const { mutant } = this.#host;
     const dirty = mutant === "dirty-reads" ? 0 : readSeq;
-    const start = mutant === "serves-uncommitted-start" ? 0 : this.startSeq;
-    return Math.max(dirty, start);
+    return Math.max(dirty, mutant === "dirty-snapshot" ? 0 : this.startSeq);
   }
 
   /** A read at this replica; undefined if a key seems to be past its time and only the primary may tell (R11). */
@@ -808,6 +809,7 @@ export class Shard {
     const feed = this.#feeds.get(node);
     if (feed === undefined) return false;
     if (this.#host.mutant === "promotes-uncopied") return true;
+    if (this.#host.mutant === "dirty-snapshot") return feed.isWhole;
     return feed.isWhole && this.commitSeq >= feed.baseSeq;
   }
 
@@ -980,7 +982,7 @@ export class Shard {
   }
 
   disconnected(peer: NodeId): void {
-    this.view(peer).sentSeq = undefined;
+    if (this.#host.mutant !== "accepts-gaps") this.view(peer).sentSeq = undefined;
     this.#feeds.delete(peer);
     if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter(({ from }) => from !== peer);
     if (peer === this.record.primary && !this.isMember && this.#copy !== undefined) {
@@ -1044,7 +1046,9 @@ export class Shard {
           node: member.node,
           why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(nowMs - mark.atMs)} ms`,
         });
-      } else if (mark === undefined) view.evictingSinceMs = undefined;
+      } else if (mark === undefined && !this.unfit.has(member.node)) {
+        view.evictingSinceMs = undefined;
+      }
     }
   }
 

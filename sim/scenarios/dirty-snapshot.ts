@@ -1,0 +1,50 @@
+import { QUIET_PLAN } from "./quiet.ts";
+import type { Scenario } from "./scenario.ts";
+import { crashUntilRemoved, membersOf, nodeOf, shardAt, when } from "./script.ts";
+
+export const scenario: Scenario = {
+  name: "dirty-snapshot",
+  story:
+    "A promoted learner serves what its copy held uncommitted, although another member has not got it; the write is then lost.",
+  plan: {
+    ...QUIET_PLAN,
+    nodeCount: 3,
+    faultsForMs: 1_400,
+    limits: { lagMsMax: 5_000 },
+    script: (world, workload) => {
+      const { queue, network } = world;
+      queue.after(300, () => crashUntilRemoved(world, "n3", 700));
+      when(
+        world,
+        () => !membersOf(world).includes("n3"),
+        () =>
+          queue.after(650, () => {
+            // What the primary orders from now on does not reach the other member, so none of it is committed.
+            network.hold("n1", "n2");
+            const value = "uncommitted.";
+            workload.ask(nodeOf(world, "n1"), [{ kind: "set", key: "key1", value }]);
+          }),
+      );
+      const readAtLearner = (): void => {
+        if (nodeOf(world, "n3").isUp && queue.nowMs < 2_500) {
+          workload.ask(nodeOf(world, "n3"), [{ kind: "get", key: "key1" }]);
+          queue.after(10, readAtLearner);
+        }
+      };
+      when(
+        world,
+        () => nodeOf(world, "n3").isUp && shardAt(world, "n3")?.isReady === true,
+        () => {
+          readAtLearner();
+          queue.after(500, () => {
+            // Only the member that never got it is left.
+            world.crash("n1");
+            if (membersOf(world).includes("n3")) world.crash("n3");
+          });
+        },
+      );
+    },
+  },
+  seeds: 15,
+  mutants: [{ mutant: "dirty-snapshot", seeds: 9 }],
+};

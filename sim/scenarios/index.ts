@@ -1,0 +1,48 @@
+/** All scenarios, by name. */
+
+import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
+import { scenario as dirtySnapshot } from "./dirty-snapshot.ts";
+import { scenario as drainToLearner } from "./drain-to-learner.ts";
+import { scenario as flappingPromotion } from "./flapping-promotion.ts";
+import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
+import { scenario as isolatedWins } from "./isolated-wins.ts";
+import { scenario as lateSeqAnswer } from "./late-seq-answer.ts";
+import { scenario as leaseAndClockDrift } from "./lease-and-clock-drift.ts";
+import { scenario as liveRemoval } from "./live-removal.ts";
+import { scenario as lostTransferSwap } from "./lost-transfer-swap.ts";
+import { scenario as pipelinedRead } from "./pipelined-read.ts";
+import { scenario as primaryDiesBeforeEpochStart } from "./primary-dies-before-epoch-start.ts";
+import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-start.ts";
+import { scenario as readBehindOwnWrite } from "./read-behind-own-write.ts";
+import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
+import { scenario as registerBlindMember } from "./register-blind-member.ts";
+import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
+import { scenario as relayOwnRemoval } from "./relay-own-removal.ts";
+import { scenario as restartedMember } from "./restarted-member.ts";
+import type { Scenario } from "./scenario.ts";
+import { scenario as stallRestart } from "./stall-restart.ts";
+import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
+
+export const SCENARIOS: readonly Scenario[] = [
+  belowMinAnswersOk,
+  dirtySnapshot,
+  drainToLearner,
+  flappingPromotion,
+  halfAppliedRename,
+  isolatedWins,
+  lateSeqAnswer,
+  leaseAndClockDrift,
+  liveRemoval,
+  lostTransferSwap,
+  pipelinedRead,
+  primaryDiesBeforeEpochStart,
+  promotedBeforeEpochStart,
+  readBehindOwnWrite,
+  readThenEffectStamps,
+  registerBlindMember,
+  registerBlindPrimary,
+  relayOwnRemoval,
+  restartedMember,
+  stallRestart,
+  wallClockAndExpiry,
+];

@@ -63,6 +63,8 @@ export const LINK_LIMITS: LinkLimits = {
   handshakesMax: 64,
 };
 
+/** Time of one turn of the event loop in which data is read, ms: heartbeats come by the same loop and must not wait behind it. */
+const TURN_MS_MAX = 10;
 /** What is still to be sent at the end gets this long, ms. */
 const CLOSE_MS_MAX = 500;
 /** A connection that lived this long was a good one: the next is dialled without delay, ms. */
@@ -135,6 +137,10 @@ export class Links {
   readonly #greeting = new Set<net.Socket>();
   readonly #server: net.Server;
   readonly #silenceTimer: NodeJS.Timeout;
+  /** When the first data of this turn was read; undefined before it was. */
+  #turnBegunMs: number | undefined;
+  /** Data connections that are not read until the next turn. */
+  readonly #resting = new Set<net.Socket>();
   #isClosed = false;
 
   constructor(options: LinksOptions) {
@@ -564,6 +570,7 @@ export class Links {
     peer.heardAtMs = performance.now();
     const { handler } = this.#options;
     const isHeartbeatLane = lane.channel === "heartbeat";
+    if (!isHeartbeatLane) this.#beginTurn();
     try {
       line.decoder.push(chunk, (message) => {
         if ((message.kind === "heartbeat") !== isHeartbeatLane) {
@@ -582,6 +589,25 @@ export class Links {
       });
       this.#lineDown(peer, lane, line);
     }
+    if (!isHeartbeatLane && lane.line === line) this.#maybeRest(line.socket);
+  }
+
+  #beginTurn(): void {
+    if (this.#turnBegunMs !== undefined) return;
+    this.#turnBegunMs = performance.now();
+    // After all sockets had their turn.
+    setImmediate(() => {
+      this.#turnBegunMs = undefined;
+      for (const socket of this.#resting) socket.resume();
+      this.#resting.clear();
+    });
+  }
+
+  /** The system would hand out all that has come, megabytes of it, before it looks at the next connection. */
+  #maybeRest(socket: net.Socket): void {
+    if (performance.now() - (this.#turnBegunMs ?? 0) < TURN_MS_MAX) return;
+    socket.pause();
+    this.#resting.add(socket);
   }
 
   /** Ends a connection, however it came to that; only the first call for it has an effect. */

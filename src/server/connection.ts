@@ -29,11 +29,13 @@ import {
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
 import { findServerCommand } from "./server-commands.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
+import type { Turns, Waiter } from "./turns.ts";
 
 /** What the server does for its connections. */
 export interface ConnectionHost extends Host {
   /** One for all connections: what is written is taken at once. */
   readonly writer: ReplyWriter;
+  readonly turns: Turns;
   /** @param name of a known command in lower case, else `unknown`. */
   commandAnswered(name: string, isRefusal: boolean, seconds: number): void;
   connectionClosed(connection: Connection): void;
@@ -68,7 +70,7 @@ class ReplySlot implements ReplySink {
   }
 }
 
-export class Connection implements Client {
+export class Connection implements Client, Waiter {
   readonly id: number;
   readonly session: Session;
   readonly #socket: Socket;
@@ -86,6 +88,8 @@ export class Connection implements Client {
   /** How large the replies of those in flight may be. */
   #replyBytes = FIRST_REPLY_BYTES;
   #isHeld = false;
+  /** There may be requests that this turn had no time for. */
+  #isWaitingForTurn = false;
   #isClosing = false;
   #isClosed = false;
   #hasInputEnded = false;
@@ -159,6 +163,12 @@ export class Connection implements Client {
     this.#process();
   }
 
+  goOn(): void {
+    this.#isWaitingForTurn = false;
+    this.#process();
+    this.#maybeEnd();
+  }
+
   /** Closes at once, whatever is unanswered. */
   destroy(): void {
     this.#socket.destroy();
@@ -193,6 +203,7 @@ export class Connection implements Client {
     this.#first = undefined;
     this.#last = undefined;
     this.#waitingBytes = 0;
+    this.#host.turns.leave(this);
     this.#host.connectionClosed(this);
   }
 
@@ -206,11 +217,16 @@ export class Connection implements Client {
     );
   }
 
-  /** Takes requests as long as it may; stops reading from the socket when it has bytes that it may not use yet. */
+  /** Takes requests as long as it may and this turn has time; stops reading from the socket when it has bytes that it may not use yet. */
   #process(): void {
-    if (this.#isProcessing) return;
+    if (this.#isProcessing || this.#isWaitingForTurn) return;
     this.#isProcessing = true;
     while (this.#mayTakeRequest) {
+      if (this.#host.turns.isOver) {
+        this.#isWaitingForTurn = true;
+        this.#host.turns.wait(this);
+        break;
+      }
       this.#parser.isRestricted = !this.session.isAuthenticated;
       this.#parser.bulkBytesMax = this.#host.settings.bulkBytesMax;
       const next = this.#parser.next();
@@ -220,7 +236,7 @@ export class Connection implements Client {
     }
     this.#isProcessing = false;
     if (this.#isClosed || this.#isClosing) return;
-    if (this.#mayTakeRequest) this.#socket.resume();
+    if (this.#mayTakeRequest && !this.#isWaitingForTurn) this.#socket.resume();
     else this.#socket.pause();
   }
 
@@ -353,7 +369,8 @@ export class Connection implements Client {
   #maybeEnd(): void {
     if (this.#inFlight > 0 || this.#socket.writableEnded) return;
     // After the client's end, what is left in the parser can only be half a request.
-    const isDone = this.#isClosing || (this.#hasInputEnded && this.#mayTakeRequest);
+    const hasTakenAll = this.#mayTakeRequest && !this.#isWaitingForTurn;
+    const isDone = this.#isClosing || (this.#hasInputEnded && hasTakenAll);
     if (!isDone) return;
     this.#isClosing = true;
     this.#socket.end();

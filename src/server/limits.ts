@@ -30,3 +30,5 @@ export const IDLE_SWEEP_MS = 1000;
 export const KEEP_ALIVE_MS = 300_000;
 /** Time that a client gets to close its side after the last reply, ms. */
 export const LINGER_MS = 1000;
+/** Time of one turn of the event loop in which requests are taken, ms: far below the time between two heartbeats. */
+export const TURN_MS_MAX = 10;

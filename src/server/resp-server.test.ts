@@ -19,7 +19,7 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
-import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX } from "./limits.ts";
+import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX } from "./limits.ts";
 import { RespServer, type RespServerOptions } from "./resp-server.ts";
 
 const run = promisify(execFile);
@@ -683,6 +683,36 @@ describe("RespServer, connections", () => {
     }
     assert.ok((await taken).every((reply) => reply === value));
     assert.ok(most <= 32, `${most} were in flight`);
+  });
+
+  it("takes only so long for requests in each turn of the loop", async (t) => {
+    const { connect, door } = await setUp(t);
+    const clients = await Promise.all(Array.from({ length: 20 }, connect));
+    for (const client of clients) await warmUp(client);
+    let inTurn = 0;
+    let most = 0;
+    let isDone = false;
+    door.intercept = () => {
+      inTurn += 1;
+      const untilMs = performance.now() + TURN_MS_MAX / 10;
+      while (performance.now() < untilMs);
+      return undefined;
+    };
+    const onTurn = (): void => {
+      most = Math.max(most, inTurn);
+      inTurn = 0;
+      if (!isDone) setImmediate(onTurn);
+    };
+    onTurn();
+    const requests = Array.from({ length: 20 }, (_, each) => ["SET", "a", String(each)]);
+    for (const client of clients) client.send(...requests);
+    // All but one leave at once, and are answered before their end all the same.
+    for (const client of clients.slice(1)) client.socket.end();
+    const replies = await Promise.all(clients.map((client) => client.take(requests.length)));
+    isDone = true;
+    assert.ok(replies.flat().every((reply) => reply instanceof Status && reply.text === "OK"));
+    // Of 400; a turn for those that waited and one for those that came may both fall between two looks.
+    assert.ok(most <= 2 * 11, `${most} requests in one turn`);
   });
 
   it("lets pending answers go out before it closes", async (t) => {

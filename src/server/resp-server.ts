@@ -7,10 +7,11 @@ import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
 import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import { CLOSE_GRACE_MS, IDLE_SWEEP_MS, KEEP_ALIVE_MS } from "./limits.ts";
+import { CLOSE_GRACE_MS, IDLE_SWEEP_MS, KEEP_ALIVE_MS, TURN_MS_MAX } from "./limits.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
+import { Turns } from "./turns.ts";
 
 /** Is told of each command that was answered; called often, so it must be cheap. */
 export interface CommandObserver {
@@ -165,6 +166,7 @@ export class RespServer {
       startedAtMs: this.#startedAtMs,
       commands: serverCommandsByName,
       writer: new ReplyWriter(),
+      turns: new Turns(TURN_MS_MAX),
       clients: () => [...this.#connections],
       resetCounters: () => Object.assign(this.#counters, noCounts()),
       commandAnswered: (name, isRefusal, seconds) =>

@@ -219,6 +219,7 @@ async function startNode(
     door: driver,
     ready: () => readinessOf(driver),
     metrics: () => metrics.text(),
+    observer: metrics,
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
   });
   addTransferRoute(app, driver);

@@ -8,6 +8,7 @@ import type { Configuration, NodeId, Settings, ShardId } from "../src/replica/co
 import type { Entry, Message } from "../src/replica/messages.ts";
 import type { Mutant } from "../src/replica/mutants.ts";
 import { formed, withRecords } from "../src/replica/reconfigure.ts";
+import type { Shard } from "../src/replica/shard.ts";
 import type { CoreEvent, Limits, Operation, Output } from "../src/replica/surface.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Network, type NetworkOptions } from "./network.ts";
@@ -192,13 +193,12 @@ export class World implements Carrier {
           throw new SafetyViolation(`I4: ${known} and ${orderer} both order shard ${key}`);
         }
       }
-      if (!this.#isAsync && shard.isMember) this.#checkCommitted(node, shard.id);
+      if (!this.#isAsync && shard.isMember) this.#checkCommitted(node, shard);
     }
   }
 
-  #checkCommitted(node: SimNode, id: ShardId): void {
-    const shard = node.core?.shards.find((candidate) => candidate.id === id);
-    if (shard === undefined) return;
+  #checkCommitted(node: SimNode, shard: Shard): void {
+    const { id } = shard;
     const key = `${node.id}:${node.incarnation}:${id}`;
     const from = this.#checkedSeq.get(key) ?? 0;
     if (shard.commitSeq === from) return;

@@ -10,6 +10,7 @@ import { assert, unreachable } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { Effect, KeyRecord, SlotRecords } from "./effect.ts";
 import { type Expiry, ExpiryHeap } from "./expiry-heap.ts";
+import { SlotTable } from "./slot-table.ts";
 
 /**
  * Longest value, in bytes: the longest string of the JavaScript engine, 24 bytes short of Redis's 512 MB. A writer checks
@@ -55,7 +56,7 @@ export class Keyspace {
   readonly firstSlot: number;
   readonly lastSlot: number;
   /** One map per slot: growing one rehashes little, and a copy can go slot by slot. */
-  readonly #slots: (Map<string, StoredRecord> | undefined)[];
+  readonly #slots: SlotTable<Map<string, StoredRecord>>;
   #size = 0;
   readonly #expiries = new ExpiryHeap();
   /** How many pieces have been appended to a value since it was one. Apart, since few values grow. */
@@ -92,9 +93,7 @@ export class Keyspace {
     this.firstSlot = firstSlot;
     this.lastSlot = lastSlot;
     this.#place = slotOf("") - firstSlot;
-    this.#slots = new Array<Map<string, StoredRecord> | undefined>(lastSlot - firstSlot + 1).fill(
-      undefined,
-    );
+    this.#slots = new SlotTable(lastSlot - firstSlot + 1);
   }
 
   // --- The context ---------------------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ export class Keyspace {
    * @param slot one of this keyspace's.
    */
   *keysOfSlot(slot: number): Generator<string> {
-    const records = this.#slots[slot - this.firstSlot];
+    const records = this.#slots.get(slot - this.firstSlot);
     if (records === undefined) return;
     for (const [key, record] of records) {
       if (!this.#isPast(record)) yield key;
@@ -200,7 +199,7 @@ export class Keyspace {
    * @param slot one of this keyspace's.
    */
   sizeOfSlot(slot: number): number {
-    return this.#slots[slot - this.firstSlot]?.size ?? 0;
+    return this.#slots.get(slot - this.firstSlot)?.size ?? 0;
   }
 
   // --- Writes --------------------------------------------------------------------------------------------------------
@@ -334,15 +333,16 @@ export class Keyspace {
   ): { readonly records: SlotRecords; readonly nextSlot: number } {
     const records: KeyRecord[] = [];
     let bytes = 0;
-    let slot = Math.max(fromSlot, this.firstSlot);
-    for (; slot <= this.lastSlot && bytes < bytesMax; slot++) {
-      for (const [key, record] of this.#slots[slot - this.firstSlot] ?? []) {
+    const slots = this.#slots;
+    let index = slots.next(Math.max(fromSlot - this.firstSlot, 0));
+    for (; index < slots.length && bytes < bytesMax; index = slots.next(index + 1)) {
+      for (const [key, record] of slots.get(index) ?? []) {
         const { value, seq } = record;
         records.push({ key, value, expireAtMs: record.expiry?.atMs ?? 0, seq });
         bytes += key.length + value.length + RECORD_OVERHEAD_BYTES;
       }
     }
-    return { records, nextSlot: slot };
+    return { records, nextSlot: this.firstSlot + index };
   }
 
   /** Stores what another keyspace's `copyOut` gave. */
@@ -352,8 +352,10 @@ export class Keyspace {
 
   /** Calls `visit` with every record, slot by slot. */
   forEach(visit: (key: string, value: string, expireAtMs: number) => void): void {
-    for (const records of this.#slots) {
-      for (const [key, record] of records ?? []) visit(key, record.value, record.expiry?.atMs ?? 0);
+    const slots = this.#slots;
+    for (let index = slots.next(0); index < slots.length; index = slots.next(index + 1)) {
+      for (const [key, record] of slots.get(index) ?? [])
+        visit(key, record.value, record.expiry?.atMs ?? 0);
     }
   }
 
@@ -369,7 +371,7 @@ export class Keyspace {
   }
 
   #lookup(key: string): StoredRecord | undefined {
-    const record = this.#slots[this.#placeOf(key)]?.get(key);
+    const record = this.#slots.get(this.#placeOf(key))?.get(key);
     if (record === undefined) {
       this.#noteMissing(key);
       return undefined;
@@ -443,11 +445,11 @@ export class Keyspace {
 
   #slotFor(key: string): Map<string, StoredRecord> {
     const index = this.#placeOf(key);
-    const records = this.#slots[index];
+    const records = this.#slots.get(index);
     if (records !== undefined) return records;
     assert(index >= 0 && index < this.#slots.length, "a key belongs to the shard of its slot");
     const created = new Map<string, StoredRecord>();
-    this.#slots[index] = created;
+    this.#slots.set(index, created);
     return created;
   }
 
@@ -516,7 +518,7 @@ export class Keyspace {
     if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
     if (this.#pieces.size > 0) this.#pieces.delete(record);
     records.delete(key);
-    if (records.size === 0) this.#slots[this.#placeOf(key)] = undefined;
+    if (records.size === 0) this.#slots.set(this.#placeOf(key), undefined);
     this.#size--;
     this.#tombstones.set(key, seq);
     this.#graves.push({ key, seq });
@@ -524,7 +526,7 @@ export class Keyspace {
   }
 
   #empty(): void {
-    this.#slots.fill(undefined);
+    this.#slots.clear();
     this.#size = 0;
     this.#expiries.clear();
     this.#pieces.clear();

@@ -116,7 +116,9 @@ export class Core implements CoreSurface, Host {
 
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
+  /** By their ids. */
   readonly #shards: (Shard | undefined)[] = [];
+  readonly #allShards: Shard[] = [];
   readonly #peers = new Map<NodeId, Peer>();
   #operations = 0;
 
@@ -174,7 +176,7 @@ export class Core implements CoreSurface, Host {
 
   /** The shards that exist here, for tests' invariants. */
   get shards(): readonly Shard[] {
-    return this.#shards.filter((shard) => shard !== undefined);
+    return this.#allShards;
   }
 
   // ---------------------------------------------------------------- what shards ask (Host)
@@ -225,13 +227,13 @@ export class Core implements CoreSurface, Host {
     peer.linked = incarnation;
     peer.isBeatDue = true;
     peer.askedConfigurationMs = Number.NEGATIVE_INFINITY;
-    for (const shard of this.shards) if (shard.epoch > 0) shard.connected(node);
+    for (const shard of this.#allShards) if (shard.epoch > 0) shard.connected(node);
   }
 
   disconnected(node: NodeId, time: Time): void {
     this.now = time;
     this.#peer(node).linked = undefined;
-    for (const shard of this.shards) shard.disconnected(node);
+    for (const shard of this.#allShards) shard.disconnected(node);
     if (this.#pending?.via === node) this.#giveUpSwap();
     for (const [id, asked] of this.#relayed) if (asked.to === node) this.#relayed.delete(id);
   }
@@ -309,7 +311,7 @@ export class Core implements CoreSurface, Host {
 
   clockJumped(time: Time): void {
     this.now = time;
-    for (const shard of this.shards) shard.endLease();
+    for (const shard of this.#allShards) shard.endLease();
   }
 
   tick(time: Time): void {
@@ -318,9 +320,9 @@ export class Core implements CoreSurface, Host {
     const sinceTickMs = this.#lastTickMs === undefined ? 0 : time.monoMs - this.#lastTickMs;
     this.#lastTickMs = time.monoMs;
     if (sinceTickMs > heartbeatMs) {
-      for (const shard of this.shards) shard.moveDeadlines(sinceTickMs);
+      for (const shard of this.#allShards) shard.moveDeadlines(sinceTickMs);
     }
-    for (const shard of this.shards) {
+    for (const shard of this.#allShards) {
       if (shard.epoch === 0) continue;
       shard.tick();
       this.#noteRecovery(shard);
@@ -342,7 +344,7 @@ export class Core implements CoreSurface, Host {
     this.now = time;
     this.isDraining = true;
     this.#nextProposalMs = Number.NEGATIVE_INFINITY;
-    for (const shard of this.shards) this.touch(shard.id);
+    for (const shard of this.#allShards) this.touch(shard.id);
   }
 
   transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
@@ -393,7 +395,7 @@ export class Core implements CoreSurface, Host {
   status(time: Time): NodeStatus {
     this.now = time;
     const configuration = this.#configuration;
-    const hosted = this.shards.filter((shard) => shard.isReplica);
+    const hosted = this.#allShards.filter((shard) => shard.isReplica);
     return {
       nodeId: this.nodeId,
       incarnation: this.incarnation,
@@ -401,7 +403,7 @@ export class Core implements CoreSurface, Host {
       isDrained: this.isDraining && this.#isDrained(),
       isReady: hosted.length > 0 && hosted.every((shard) => shard.serves),
       operations: this.#operations,
-      shards: this.shards.map((shard) => this.#shardStatus(shard)),
+      shards: this.#allShards.map((shard) => this.#shardStatus(shard)),
       peers: [...this.#peers].map(([node, peer]) => ({
         node,
         connected: peer.linked !== undefined,
@@ -485,6 +487,7 @@ export class Core implements CoreSurface, Host {
     if (shard === undefined) {
       shard = new Shard(this, record, this.#createStateMachine(record));
       this.#shards[record.id] = shard;
+      this.#allShards.push(shard);
     }
     return shard;
   }
@@ -566,7 +569,7 @@ export class Core implements CoreSurface, Host {
 
   #sendHeartbeat(to: NodeId, peer: Peer): void {
     if (peer.incarnation === undefined) return;
-    const shards = this.shards
+    const shards = this.#allShards
       .filter((shard) => shard.epoch > 0 && shard.isReplica && shard.record.replicas.includes(to))
       .map((shard) => shard.beatFor(to));
     this.send(to, {
@@ -718,7 +721,7 @@ export class Core implements CoreSurface, Host {
 
   /** Nothing is left here, or nobody is there to leave it to. */
   #isDrained(): boolean {
-    return this.shards.every(
+    return this.#allShards.every(
       (shard) =>
         !shard.isMember ||
         shard.record.replicas.every((node) => this.#peers.get(node)?.linked === undefined),
@@ -884,7 +887,7 @@ export class Core implements CoreSurface, Host {
 
   /** Checks what must hold at any time, for tests and the simulator. */
   checkInvariants(): void {
-    for (const shard of this.shards) {
+    for (const shard of this.#allShards) {
       assert(shard.commitSeq <= shard.log.lastSeq, "what is committed is in the log");
       assert(!shard.isPrimary || shard.isMember, "a primary is in sync");
       assert(!shard.isStarted || shard.isMember, "only members start epochs");

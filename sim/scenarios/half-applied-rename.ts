@@ -1,7 +1,14 @@
-import type { Reply } from "../../src/data/reply.ts";
 import { QUIET_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
-import { crashUntilRemoved, membersOf, nodeOf, recordOf, servesAt, when } from "./script.ts";
+import {
+  command,
+  crashUntilRemoved,
+  membersOf,
+  nodeOf,
+  recordOf,
+  servesAt,
+  when,
+} from "./script.ts";
 
 const KEYS = Array.from({ length: 30 }, (_, index) => `renamed${index}`);
 
@@ -15,27 +22,20 @@ export const scenario: Scenario = {
     faultsForMs: 1_600,
     limits: { copyChunkBytes: 60, copyWindowBytes: 60 },
     workload: { ...QUIET_PLAN.workload, keys: 6, readShare: 0.2 },
-    script: (world, workload) => {
+    script: (world) => {
       const { queue, prng } = world;
       const draw = prng.fork();
-      const command = (commands: readonly string[]): void => {
-        const node = nodeOf(world, recordOf(world).primary);
-        node.submit({
-          shard: 0,
-          session: 0,
-          request: { commands: [commands], isTransaction: false, isWrite: true, watched: [] },
-          answered: (_: Reply) => {},
-        } as Parameters<typeof node.submit>[0]);
-      };
+      const tell = (...words: string[]): void =>
+        command(world, nodeOf(world, recordOf(world).primary), words);
       queue.after(100, () => {
-        for (const key of KEYS) command(["SET", key, `${key}'s own`]);
+        for (const key of KEYS) tell("SET", key, `${key}'s own`);
       });
       const rename = (): void => {
         const from = draw.pick(KEYS);
         const draws = draw.float();
-        if (draws < 0.6) command(["RENAME", from, draw.pick(KEYS)]);
-        else if (draws < 0.8) command(["COPY", from, draw.pick(KEYS), "REPLACE"]);
-        else command(["SET", from, `at ${Math.round(queue.nowMs)}`]);
+        if (draws < 0.6) tell("RENAME", from, draw.pick(KEYS));
+        else if (draws < 0.8) tell("COPY", from, draw.pick(KEYS), "REPLACE");
+        else tell("SET", from, `at ${Math.round(queue.nowMs)}`);
         if (queue.nowMs < 3_000) queue.after(draw.between(0.5, 6), rename);
       };
       queue.after(150, rename);
@@ -55,7 +55,6 @@ export const scenario: Scenario = {
               }),
           ),
       );
-      void workload;
     },
   },
   seeds: 25,

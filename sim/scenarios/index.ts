@@ -1,7 +1,9 @@
 /** All scenarios, by name. */
 
 import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
+import { scenario as boundedQueue } from "./bounded-queue.ts";
 import { scenario as dirtySnapshot } from "./dirty-snapshot.ts";
+import { scenario as divergentTailAck } from "./divergent-tail-ack.ts";
 import { scenario as drainToLearner } from "./drain-to-learner.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
@@ -10,6 +12,7 @@ import { scenario as lateSeqAnswer } from "./late-seq-answer.ts";
 import { scenario as leaseAndClockDrift } from "./lease-and-clock-drift.ts";
 import { scenario as liveRemoval } from "./live-removal.ts";
 import { scenario as lostTransferSwap } from "./lost-transfer-swap.ts";
+import { scenario as mixedFaults } from "./mixed-faults.ts";
 import { scenario as pipelinedRead } from "./pipelined-read.ts";
 import { scenario as primaryDiesBeforeEpochStart } from "./primary-dies-before-epoch-start.ts";
 import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-start.ts";
@@ -20,7 +23,9 @@ import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
 import { scenario as relayOwnRemoval } from "./relay-own-removal.ts";
 import { scenario as restartedMember } from "./restarted-member.ts";
 import type { Scenario } from "./scenario.ts";
+import { scenario as staleAppend } from "./stale-append.ts";
 import { scenario as stallRestart } from "./stall-restart.ts";
+import { scenario as stampsInCopy } from "./stamps-in-copy.ts";
 import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -45,4 +50,9 @@ export const SCENARIOS: readonly Scenario[] = [
   restartedMember,
   stallRestart,
   wallClockAndExpiry,
+  boundedQueue,
+  divergentTailAck,
+  mixedFaults,
+  staleAppend,
+  stampsInCopy,
 ];

@@ -1,10 +1,12 @@
 /** Words that scripts are written in. Times in virtual ms. */
 
+import type { Reply } from "../../src/data/reply.ts";
 import type { NodeId } from "../../src/replica/configuration.ts";
+import type { Request } from "../../src/replica/ports.ts";
 import type { Shard } from "../../src/replica/shard.ts";
 import type { SimNode } from "../node.ts";
 import type { Workload } from "../workload.ts";
-import type { World } from "../world.ts";
+import type { SimOperation, World } from "../world.ts";
 
 /** How often a condition is looked at: more often than anything arrives. */
 const LOOK_EVERY_MS = 0.5;
@@ -78,6 +80,20 @@ export function crashUntilRemoved(world: World, id: NodeId, afterMs: number): vo
     () => !membersOf(world).includes(id),
     () => world.queue.after(afterMs, () => world.restart(id)),
   );
+}
+
+/** Has a node of the first shard run a command that stands in no history. */
+export function command(
+  world: World,
+  node: SimNode,
+  words: readonly string[],
+  onReply: (reply: Reply) => void = () => {},
+): void {
+  const isWrite = words[0] !== "GET";
+  const request: Request = { commands: [words], isTransaction: false, isWrite, watched: [] };
+  const operation: SimOperation = { shard: 0, session: 0, request, answered: onReply };
+  world.trace(node.id, () => `is told ${words.join(" ")}`);
+  node.submit(operation);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Mutant } from "../src/replica/mutants.ts";
+import { MUTANTS, type Mutant } from "../src/replica/mutants.ts";
 import { run } from "./run.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
@@ -21,6 +21,14 @@ function firstFailure(
   }
   return undefined;
 }
+
+it("every mutant is found by a scenario", () => {
+  const found = new Set(SCENARIOS.flatMap(({ mutants }) => mutants.map(({ mutant }) => mutant)));
+  assert.deepEqual(
+    Object.keys(MUTANTS).filter((mutant) => !found.has(mutant as Mutant)),
+    [],
+  );
+});
 
 for (const scenario of SCENARIOS) {
   const { name, seeds } = scenario;

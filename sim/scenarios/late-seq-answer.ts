@@ -42,5 +42,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [{ mutant: "late-answer", seeds: 9 }],
+  mutants: [
+    { mutant: "late-answer", seeds: 9 },
+    { mutant: "accepts-any-epoch", seeds: 9 },
+  ],
 };

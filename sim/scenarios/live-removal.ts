@@ -24,5 +24,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [{ mutant: "removes-live-at-once", seeds: 9 }],
+  mutants: [
+    { mutant: "removes-live-at-once", seeds: 9 },
+    { mutant: "echo-of-any-epoch", seeds: 9 },
+  ],
 };

@@ -34,5 +34,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [{ mutant: "unproven-acts", seeds: 9 }],
+  mutants: [
+    { mutant: "unproven-acts", seeds: 9 },
+    { mutant: "skips-epoch-start", seeds: 9 },
+  ],
 };

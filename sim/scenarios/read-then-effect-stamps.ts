@@ -46,5 +46,6 @@ export const scenario: Scenario = {
   mutants: [
     { mutant: "never-resends", seeds: 3 },
     { mutant: "no-stamp-check", seeds: 9 },
+    { mutant: "blind-resend", seeds: 9 },
   ],
 };

@@ -15,8 +15,10 @@ export const scenario: Scenario = {
       const { queue, network, prng } = world;
       queue.after(400, () => {
         // It hears the others and orders on, for as long as its lease holds; nobody hears it.
-        network.hold("n1", "n2");
-        network.hold("n1", "n3");
+        for (const peer of ["n2", "n3"]) {
+          network.hold("n1", peer);
+          network.mute("n1", peer);
+        }
         const node = nodeOf(world, "n1");
         for (let round = 0; round < 4; round += 1) {
           queue.after(round * 20, () => {
@@ -31,8 +33,10 @@ export const scenario: Scenario = {
             const survivor = nodeOf(world, "n2");
             workload.ask(survivor, [{ kind: "append", key: "key1", value: "new." }]);
             queue.after(prng.between(5, 40), () => {
-              network.release("n1", "n2");
-              network.release("n1", "n3");
+              for (const peer of ["n2", "n3"]) {
+                network.release("n1", peer);
+                network.unmute("n1", peer);
+              }
             });
           },
         );

@@ -1100,6 +1100,7 @@ export class Shard {
     const view = this.view(node);
     // What is cut is committed, so the member has it, whatever its last word was.
     if (view.sentSeq !== undefined) view.sentSeq = Math.max(view.sentSeq, this.log.firstSeq - 1);
+    if (view.sentSeq === view.ackSeq) view.ackMovedMs = this.#host.now.monoMs;
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
       const entries = this.log.slice(view.sentSeq + 1, MESSAGE_BYTES);
       this.#sendEntries(node, entries);

@@ -58,5 +58,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 25,
-  mutants: [{ mutant: "unfiltered-copy", seeds: 9 }],
+  mutants: [
+    { mutant: "unfiltered-copy", seeds: 9 },
+    { mutant: "promotes-uncopied", seeds: 9 },
+  ],
 };

@@ -766,7 +766,7 @@ export class Shard {
 
   #onCopyStart(from: NodeId, start: CopyStart): void {
     if (start.epoch !== this.epoch || this.isMember || from !== this.record.primary) return;
-    this.#isValid = false;
+    this.#isValid = this.#host.mutant === "promotes-uncopied";
     this.#copy = { id: start.copyId, epoch: start.epoch, isWhole: false };
     this.machine.clear();
     this.log.reset(start.seq, start.lastEpoch);

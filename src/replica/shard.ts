@@ -19,7 +19,6 @@ import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
 import { Log } from "./log.ts";
 import type {
-  Answer,
   Append,
   CopyAck,
   CopyChunk,
@@ -124,7 +123,7 @@ export class Shard {
   #ackDue = false;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
   /** At the primary: answers of reads that wait for a commit, by its seq. */
-  #readAnswers = new Map<number, { readonly to: NodeId; readonly message: Answer }[]>();
+  #readAnswers = new Map<number, { readonly stamp: Stamp; readonly reply: Reply }[]>();
   /** At the primary: a forwarder's reads are answered in order. */
   #readAfter = new Map<NodeId, number>();
   readonly #feeds = new Map<NodeId, Feed>();
@@ -612,7 +611,7 @@ export class Shard {
       const answers = this.#readAnswers.get(at);
       if (answers !== undefined) {
         this.#readAnswers.delete(at);
-        for (const { to, message } of answers) this.#host.send(to, message);
+        for (const { stamp, reply } of answers) this.#sendAnswer(stamp, reply);
       }
     }
     this.machine.committed(seq);
@@ -629,7 +628,7 @@ export class Shard {
     const stamp = entry?.stamp;
     if (entry === undefined || stamp === undefined || stamp.node === this.#host.nodeId) return;
     if (this.#otherMembers.some((member) => member.node === stamp.node)) return;
-    this.#sendAnswer(stamp.node, stamp.counter, this.#finalReply(entry.reply));
+    this.#sendAnswer(stamp, this.#finalReply(entry.reply));
   }
 
   /** R13: a write that commits below the minimum is not answered OK. */
@@ -639,8 +638,12 @@ export class Shard {
       : reply;
   }
 
-  #sendAnswer(to: NodeId, counter: number, reply: Reply): void {
-    this.#host.send(to, { kind: "answer", shard: this.id, epoch: this.epoch, counter, reply });
+  /** Answers the process that asked, and not its successor, whose counters begin anew. */
+  #sendAnswer(stamp: Stamp, reply: Reply): void {
+    const { node, incarnation, counter } = stamp;
+    if (this.#host.linkedIncarnation(node) !== incarnation) return;
+    const { id: shard, epoch } = this;
+    this.#host.send(node, { kind: "answer", shard, epoch, counter, reply });
   }
 
   // ---------------------------------------------------------------- commands of other nodes (R10)
@@ -674,48 +677,42 @@ export class Shard {
     const found = this.findStamp(stamp);
     if (found === "done") return;
     if (found !== undefined) {
-      this.#answerAt(from, found.seq, stamp.counter, this.#finalReply(found.reply));
+      this.#answerAt(stamp, found.seq, this.#finalReply(found.reply));
       return;
     }
     if (request.isWrite && this.isBelowMin) {
-      this.#sendAnswer(from, stamp.counter, NO_REPLICAS);
+      this.#sendAnswer(stamp, NO_REPLICAS);
       return;
     }
     if (!request.isWrite) {
       const outcome = this.machine.read(request, this.wallMs);
       if (outcome !== undefined) {
-        this.#answerRead(from, stamp.counter, outcome);
+        this.#answerRead(stamp, outcome);
         return;
       }
     }
     const outcome = this.execute(request, stamp, undefined);
-    if (outcome.seq === 0) this.#answerRead(from, stamp.counter, outcome);
+    if (outcome.seq === 0) this.#answerRead(stamp, outcome);
     else if (this.isAsync && !this.#otherMembers.some((member) => member.node === from)) {
-      this.#sendAnswer(from, stamp.counter, outcome.reply);
+      this.#sendAnswer(stamp, outcome.reply);
     }
   }
 
-  #answerRead(to: NodeId, counter: number, outcome: Outcome): void {
-    const after = Math.max(this.waitSeq(outcome.readSeq), this.#readAfter.get(to) ?? 0);
-    this.#readAfter.set(to, after);
-    this.#answerAt(to, after, counter, outcome.reply);
+  #answerRead(stamp: Stamp, outcome: Outcome): void {
+    const { node } = stamp;
+    const after = Math.max(this.waitSeq(outcome.readSeq), this.#readAfter.get(node) ?? 0);
+    this.#readAfter.set(node, after);
+    this.#answerAt(stamp, after, outcome.reply);
   }
 
-  #answerAt(to: NodeId, seq: number, counter: number, reply: Reply): void {
+  #answerAt(stamp: Stamp, seq: number, reply: Reply): void {
     if (seq <= this.commitSeq || this.isAsync) {
-      this.#sendAnswer(to, counter, reply);
+      this.#sendAnswer(stamp, reply);
       return;
     }
-    const message: Answer = {
-      kind: "answer",
-      shard: this.id,
-      epoch: this.epoch,
-      counter,
-      reply,
-    };
     const waiting = this.#readAnswers.get(seq);
-    if (waiting === undefined) this.#readAnswers.set(seq, [{ to, message }]);
-    else waiting.push({ to, message });
+    if (waiting === undefined) this.#readAnswers.set(seq, [{ stamp, reply }]);
+    else waiting.push({ stamp, reply });
   }
 
   /** The seq whose commit a read has to wait for that saw `readSeq` (R4, R7); 0 if none. */

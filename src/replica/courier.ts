@@ -216,7 +216,7 @@ export class Courier {
       pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
       this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
     }
-    for (const read of reads ?? []) this.#readNow(read);
+    this.#readAll(reads ?? []);
   }
 
   #waitSeq(outcome: Outcome & { readonly seq: number }): number {
@@ -339,23 +339,30 @@ export class Courier {
     const reads = pending.attached;
     pending.attached = undefined;
     this.#wait(pending, reply, this.#shard.isAsync ? 0 : seq);
-    for (const read of reads ?? []) this.#readNow(read);
+    this.#readAll(reads ?? []);
   }
 
-  /** Reads the state as the session's write has just left it; the lease may be proven later, for it holds backwards. */
-  #readNow(pending: Pending): void {
-    if (pending.state !== "attached") return;
+  /** Reads the state as the session's write has just left it, in order: none before one that has to go elsewhere. */
+  #readAll(reads: readonly Pending[]): void {
+    let isLocal = true;
+    for (const read of reads) {
+      if (read.state !== "attached") continue;
+      isLocal = isLocal && this.#readNow(read);
+      if (!isLocal) this.#redispatch(read);
+    }
+  }
+
+  /** Reads here, if the key's time is not up; the lease may be proven later, for it holds backwards. */
+  #readNow(pending: Pending): boolean {
     const { request } = pending.operation;
     // What is forwarded now would come behind the session's later writes.
     const isOvertaken = this.#session(pending).lastSent !== undefined;
     const outcome =
       this.#shard.read(request) ?? (isOvertaken ? this.#shard.readAsLogged(request) : undefined);
-    if (outcome === undefined) {
-      this.#redispatch(pending);
-      return;
-    }
+    if (outcome === undefined) return false;
     pending.needsLease = true;
     this.#wait(pending, outcome.reply, this.#shard.waitSeq(outcome.readSeq));
+    return true;
   }
 
   committed(seq: number, isBelowMin: boolean): void {

@@ -56,5 +56,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [{ mutant: "dirty-snapshot", seeds: 9 }],
+  mutants: [{ mutant: "dirty-snapshot", seeds: 6 }],
 };

@@ -34,7 +34,7 @@ export const scenario: Scenario = {
   },
   seeds: 60,
   mutants: [
-    { mutant: "no-lease", seeds: 6 },
+    { mutant: "no-lease", seeds: 9 },
     { mutant: "suspects-early", seeds: 12 },
   ],
 };

@@ -25,7 +25,7 @@ export const scenario: Scenario = {
   },
   seeds: 15,
   mutants: [
-    { mutant: "removes-live-at-once", seeds: 9 },
-    { mutant: "echo-of-any-epoch", seeds: 9 },
+    { mutant: "removes-live-at-once", seeds: 3 },
+    { mutant: "echo-of-any-epoch", seeds: 3 },
   ],
 };

@@ -36,5 +36,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 20,
-  mutants: [{ mutant: "lost-transfer", seeds: 6 }],
+  mutants: [{ mutant: "lost-transfer", seeds: 12 }],
 };

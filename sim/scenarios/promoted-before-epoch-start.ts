@@ -35,7 +35,7 @@ export const scenario: Scenario = {
   },
   seeds: 15,
   mutants: [
-    { mutant: "unproven-acts", seeds: 9 },
-    { mutant: "skips-epoch-start", seeds: 9 },
+    { mutant: "unproven-acts", seeds: 3 },
+    { mutant: "skips-epoch-start", seeds: 3 },
   ],
 };

@@ -16,6 +16,6 @@ export const scenario: Scenario = {
   seeds: 60,
   mutants: [
     { mutant: "reads-overtake", seeds: 3 },
-    { mutant: "blind-resend", seeds: 60 },
+    { mutant: "blind-resend", seeds: 15 },
   ],
 };

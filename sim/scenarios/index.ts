@@ -13,6 +13,7 @@ import { scenario as leaseAndClockDrift } from "./lease-and-clock-drift.ts";
 import { scenario as liveRemoval } from "./live-removal.ts";
 import { scenario as lostTransferSwap } from "./lost-transfer-swap.ts";
 import { scenario as mixedFaults } from "./mixed-faults.ts";
+import { scenario as muteDataLink } from "./mute-data-link.ts";
 import { scenario as pipelinedRead } from "./pipelined-read.ts";
 import { scenario as primaryDiesBeforeEpochStart } from "./primary-dies-before-epoch-start.ts";
 import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-start.ts";
@@ -39,6 +40,7 @@ export const SCENARIOS: readonly Scenario[] = [
   leaseAndClockDrift,
   liveRemoval,
   lostTransferSwap,
+  muteDataLink,
   pipelinedRead,
   primaryDiesBeforeEpochStart,
   promotedBeforeEpochStart,

@@ -121,6 +121,7 @@ export class Shard {
   #positions = new Map<NodeId, Position>();
   #inbox: Incoming[] = [];
   #ackDue = false;
+  #installedMs = 0;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
   /** At the primary: answers of reads that wait for a commit, by its seq. */
   #readAnswers = new Map<number, { readonly stamp: Stamp; readonly reply: Reply }[]>();
@@ -284,6 +285,7 @@ export class Shard {
     this.#feeds.clear();
     this.#lagMarks = [];
     this.#ackDue = false;
+    this.#installedMs = host.now.monoMs;
     this.#askedPositionMs = host.now.monoMs;
     this.#askedLearnMs = Number.NEGATIVE_INFINITY;
     this.#inbox = this.#inbox.filter(({ message }) => message.epoch === record.epoch);
@@ -991,7 +993,7 @@ export class Shard {
   tick(): void {
     const { now, settings, limits } = this.#host;
     const patienceMs = 2 * settings.heartbeatMs;
-    if (this.isPrimary && !this.isStarted) this.maybeBegin();
+    if (this.isPrimary && !this.isStarted && !this.maybeBegin()) this.#watchStart(limits.lagMsMax);
     if (
       !this.isStarted &&
       !this.isPrimary &&
@@ -1017,6 +1019,26 @@ export class Shard {
     }
     if (this.isPrimary && this.isStarted) this.#watchLag(limits.lagMsMax);
     this.courier.tick();
+  }
+
+  /** Begins to remove members whose heartbeats come and whose words do not, when the epoch cannot start for them. */
+  #watchStart(lagMsMax: number): void {
+    const { monoMs } = this.#host.now;
+    if (monoMs - this.#installedMs <= lagMsMax) return;
+    const isSilent = (node: NodeId): boolean => this.#positions.get(node) === undefined;
+    const hasMore = (node: NodeId): boolean =>
+      (this.#positions.get(node)?.lastSeq ?? 0) > this.log.lastSeq;
+    for (const hinders of [isSilent, hasMore]) {
+      const hindering = this.#otherMembers.filter(({ node }) => hinders(node));
+      for (const { node } of hindering) {
+        const view = this.view(node);
+        if (view.evictingSinceMs !== undefined) continue;
+        view.evictingSinceMs = monoMs;
+        const why = "the epoch cannot start without what it has to tell";
+        this.#host.emit({ kind: "evicting", shard: this.id, node, why });
+      }
+      if (hindering.length > 0) return;
+    }
   }
 
   /** Begins to remove members that have lacked an entry for too long, and lets off those that caught up (R15). */

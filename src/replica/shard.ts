@@ -17,6 +17,8 @@ import {
 import { Courier } from "./courier.ts";
 import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
+import { Inbox } from "./inbox.ts";
+import { LagMarks } from "./lag-marks.ts";
 import { Log } from "./log.ts";
 import type {
   Append,
@@ -25,52 +27,22 @@ import type {
   CopyStart,
   Entry,
   EpochStart,
-  Forward,
   Message,
   Position,
   ShardBeat,
   Stamp,
   Tail,
 } from "./messages.ts";
+import { PeerView } from "./peer-view.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
-import { NO_REPLICAS, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import { Stamps } from "./stamps.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
 const MESSAGE_BYTES = 1 << 20;
 /** What an entry counts in the bounds beside its effects. */
 const ENTRY_BYTES = 64;
-/** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
-const EARLY_FORWARDS_MAX = 10_000;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
-
-/** What a node knows of another replica of the shard; begins anew with every epoch. */
-export class PeerView {
-  /** Newest own send time that the peer has echoed in this epoch. */
-  echoMs = Number.NEGATIVE_INFINITY;
-  /** Own time of the last heartbeat that counted; of the epoch's installation before one did. */
-  heardMs: number;
-  /** A heartbeat has counted in this epoch. */
-  counted = false;
-  /** The newest heartbeat from the peer named this epoch, so what it is sent echoes. */
-  echoes = false;
-  /** What the peer has acknowledged in this epoch. */
-  ackSeq = 0;
-  /** When `ackSeq` last grew or had nothing to grow to. */
-  ackMovedMs: number;
-  startedEpoch = 0;
-  ready = false;
-  /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */
-  sentSeq: number | undefined;
-  /** At the primary: since when it has not echoed, to remove a live member. */
-  evictingSinceMs: number | undefined;
-
-  constructor(nowMs: number) {
-    this.heardMs = nowMs;
-    this.ackMovedMs = nowMs;
-  }
-}
 
 interface Handover {
   readonly successor: NodeId;
@@ -79,17 +51,13 @@ interface Handover {
   proposedMs: number | undefined;
 }
 
-interface Incoming {
-  readonly from: NodeId;
-  readonly message: Forward;
-}
-
 export class Shard {
   readonly id: ShardId;
   record: ShardRecord;
   readonly machine: StateMachine;
   readonly log = new Log();
   readonly courier: Courier;
+  readonly #inbox: Inbox;
   readonly #host: Host;
   readonly #stamps = new Stamps();
 
@@ -119,21 +87,15 @@ export class Shard {
   #isValid = true;
   #otherMembers: readonly Member[] = [];
   #positions = new Map<NodeId, Position>();
-  #inbox: Incoming[] = [];
   #ackDue = false;
   #installedMs = 0;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
-  /** At the primary: answers of reads that wait for a commit, by its seq. */
-  #readAnswers = new Map<number, { readonly stamp: Stamp; readonly reply: Reply }[]>();
-  /** At the primary: a forwarder's reads are answered in order. */
-  #readAfter = new Map<NodeId, number>();
   readonly #feeds = new Map<NodeId, Feed>();
   #nextCopyId = 1;
   /** At a learner: the copy under way. */
   #copy: { readonly id: number; readonly epoch: number; isWhole: boolean } | undefined;
   #askedLearnMs = Number.NEGATIVE_INFINITY;
-  /** At the primary: (seq, own time) samples, to tell the age of what a member lacks. */
-  #lagMarks: { readonly seq: number; readonly atMs: number }[] = [];
+  #lag = new LagMarks();
   /** The primary's wall clock as last seen, and when (R11). */
   #wallMs = 0;
   #wallSeenMs = 0;
@@ -144,6 +106,7 @@ export class Shard {
     this.record = { ...record, epoch: 0, inSync: [] };
     this.machine = machine;
     this.courier = new Courier(host, this);
+    this.#inbox = new Inbox(host, this);
   }
 
   get epoch(): number {
@@ -280,15 +243,13 @@ export class Shard {
     this.#otherMembers = record.inSync.filter((member) => member.node !== host.nodeId);
     this.unfit.clear();
     this.handover = undefined;
-    this.#readAnswers.clear();
-    this.#readAfter.clear();
     this.#feeds.clear();
-    this.#lagMarks = [];
+    this.#lag = new LagMarks();
     this.#ackDue = false;
     this.#installedMs = host.now.monoMs;
     this.#askedPositionMs = host.now.monoMs;
     this.#askedLearnMs = Number.NEGATIVE_INFINITY;
-    this.#inbox = this.#inbox.filter(({ message }) => message.epoch === record.epoch);
+    this.#inbox.epochInstalled();
     for (const [node, position] of this.#positions) {
       if (position.epoch !== record.epoch) this.#positions.delete(node);
     }
@@ -608,13 +569,8 @@ export class Shard {
     this.#host.counters.committed += seq - from;
     for (let at = from + 1; at <= seq; at += 1) {
       this.uncommittedBytes -= this.log.bytesAt(at);
-      if (this.isPrimary) this.#answerForwarder(at);
+      if (this.isPrimary) this.#inbox.committed(at, this.log.at(at));
       if (this.isMember) this.courier.committed(at, this.isBelowMin);
-      const answers = this.#readAnswers.get(at);
-      if (answers !== undefined) {
-        this.#readAnswers.delete(at);
-        for (const { stamp, reply } of answers) this.#sendAnswer(stamp, reply);
-      }
     }
     this.machine.committed(seq);
     let cut = seq;
@@ -624,98 +580,7 @@ export class Shard {
     return true;
   }
 
-  /** A forwarder that is no in-sync member does not see its stamp in a log of its own. */
-  #answerForwarder(seq: number): void {
-    const entry = this.log.at(seq);
-    const stamp = entry?.stamp;
-    if (entry === undefined || stamp === undefined || stamp.node === this.#host.nodeId) return;
-    if (this.#otherMembers.some((member) => member.node === stamp.node)) return;
-    this.#sendAnswer(stamp, this.#finalReply(entry.reply));
-  }
-
-  /** R13: a write that commits below the minimum is not answered OK. */
-  #finalReply(reply: Reply): Reply {
-    return this.isBelowMin && this.#host.mutant !== "below-min-answers-ok"
-      ? UNCERTAIN_BELOW_MIN
-      : reply;
-  }
-
-  /** Answers the process that asked, and not its successor, whose counters begin anew. */
-  #sendAnswer(stamp: Stamp, reply: Reply): void {
-    const { node, incarnation, counter } = stamp;
-    if (this.#host.linkedIncarnation(node) !== incarnation) return;
-    const { id: shard, epoch } = this;
-    this.#host.send(node, { kind: "answer", shard, epoch, counter, reply });
-  }
-
-  // ---------------------------------------------------------------- commands of other nodes (R10)
-
-  #onForward(from: NodeId, message: Forward): void {
-    if (message.epoch < this.epoch) return;
-    if (message.epoch > this.epoch) {
-      if (this.#inbox.length < EARLY_FORWARDS_MAX) this.#inbox.push({ from, message });
-      return;
-    }
-    if (!this.isPrimary) return;
-    if (this.#inbox.length === 0 && this.canOrder) this.#runForward(from, message);
-    else this.#inbox.push({ from, message });
-  }
-
-  #runInbox(): void {
-    let done = 0;
-    for (const { from, message } of this.#inbox) {
-      if (!this.canOrder) break;
-      if (message.epoch > this.epoch) break;
-      this.#runForward(from, message);
-      done += 1;
-    }
-    if (done > 0) this.#inbox.splice(0, done);
-  }
-
-  #runForward(from: NodeId, message: Forward): void {
-    const { stamp, request } = message;
-    // What a dead predecessor of the forwarder sent concerns nobody.
-    if (this.#host.linkedIncarnation(from) !== stamp.incarnation || stamp.node !== from) return;
-    const found = this.findStamp(stamp);
-    if (found === "done") return;
-    if (found !== undefined) {
-      this.#answerAt(stamp, found.seq, this.#finalReply(found.reply));
-      return;
-    }
-    if (request.isWrite && this.isBelowMin) {
-      this.#sendAnswer(stamp, NO_REPLICAS);
-      return;
-    }
-    if (!request.isWrite) {
-      const outcome = this.machine.read(request, this.wallMs);
-      if (outcome !== undefined) {
-        this.#answerRead(stamp, outcome);
-        return;
-      }
-    }
-    const outcome = this.execute(request, stamp, undefined);
-    if (outcome.seq === 0) this.#answerRead(stamp, outcome);
-    else if (this.isAsync && !this.#otherMembers.some((member) => member.node === from)) {
-      this.#sendAnswer(stamp, outcome.reply);
-    }
-  }
-
-  #answerRead(stamp: Stamp, outcome: Outcome): void {
-    const { node } = stamp;
-    const after = Math.max(this.waitSeq(outcome.readSeq), this.#readAfter.get(node) ?? 0);
-    this.#readAfter.set(node, after);
-    this.#answerAt(stamp, after, outcome.reply);
-  }
-
-  #answerAt(stamp: Stamp, seq: number, reply: Reply): void {
-    if (seq <= this.commitSeq || this.isAsync) {
-      this.#sendAnswer(stamp, reply);
-      return;
-    }
-    const waiting = this.#readAnswers.get(seq);
-    if (waiting === undefined) this.#readAnswers.set(seq, [{ stamp, reply }]);
-    else waiting.push({ stamp, reply });
-  }
+  // ---------------------------------------------------------------- what commands ask of the shard (R4, R10)
 
   /** The seq whose commit a read has to wait for that saw `readSeq` (R4, R7); 0 if none. */
   waitSeq(readSeq: number): number {
@@ -926,7 +791,7 @@ export class Shard {
         this.#onAck(from, message.epoch, message.seq);
         break;
       case "forward":
-        this.#onForward(from, message);
+        this.#inbox.receive(from, message);
         break;
       case "answer":
         if (message.epoch === this.epoch) this.courier.answered(message.counter, message.reply);
@@ -983,7 +848,7 @@ export class Shard {
   disconnected(peer: NodeId): void {
     if (this.#host.mutant !== "accepts-gaps") this.view(peer).sentSeq = undefined;
     this.#feeds.delete(peer);
-    if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter(({ from }) => from !== peer);
+    this.#inbox.disconnected(peer);
     if (peer === this.record.primary && !this.isMember && this.#copy !== undefined) {
       this.#copy = undefined;
       this.#isValid = false;
@@ -1044,28 +909,20 @@ export class Shard {
   /** Begins to remove members that have lacked an entry for too long, and lets off those that caught up (R15). */
   #watchLag(lagMsMax: number): void {
     const nowMs = this.#host.now.monoMs;
-    const { lastSeq } = this.log;
-    if (this.commitSeq < lastSeq || this.#lagMarks.length > 0) {
-      const last = this.#lagMarks.at(-1);
-      if (last === undefined || last.seq < lastSeq)
-        this.#lagMarks.push({ seq: lastSeq, atMs: nowMs });
-      let done = 0;
-      while ((this.#lagMarks[done]?.seq ?? Number.POSITIVE_INFINITY) <= this.commitSeq) done += 1;
-      if (done > 0) this.#lagMarks.splice(0, done);
-    }
+    this.#lag.note(nowMs, { commitSeq: this.commitSeq, lastSeq: this.log.lastSeq });
     for (const member of this.#otherMembers) {
       const view = this.view(member.node);
-      const mark = this.#lagMarks.find(({ seq }) => seq > view.ackSeq);
-      const isLate = mark !== undefined && nowMs - mark.atMs > lagMsMax;
+      const ageMs = this.#lag.ageMs(nowMs, view.ackSeq);
+      const isLate = ageMs !== undefined && ageMs > lagMsMax;
       if (isLate && view.evictingSinceMs === undefined) {
         view.evictingSinceMs = nowMs;
         this.#host.emit({
           kind: "evicting",
           shard: this.id,
           node: member.node,
-          why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(nowMs - mark.atMs)} ms`,
+          why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(ageMs)} ms`,
         });
-      } else if (mark === undefined && !this.unfit.has(member.node)) {
+      } else if (ageMs === undefined && !this.unfit.has(member.node)) {
         view.evictingSinceMs = undefined;
       }
     }
@@ -1100,7 +957,7 @@ export class Shard {
 
   /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
   flush(): void {
-    this.#runInbox();
+    this.#inbox.run();
     this.courier.pump();
     if (this.isPrimary && this.isStarted) {
       for (const member of this.#otherMembers) this.#streamTo(member.node);

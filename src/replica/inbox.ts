@@ -1,0 +1,172 @@
+/**
+ * Commands that other nodes forwarded to this one, the shard's primary: each is run in the epoch that it names, once, and
+ * answered by message where the forwarder does not see its stamp in a log of its own (R10).
+ */
+
+import type { Reply } from "../data/reply.ts";
+import type { NodeId } from "./configuration.ts";
+import type { Host } from "./host.ts";
+import type { Entry, Forward, Stamp } from "./messages.ts";
+import type { Outcome, Request } from "./ports.ts";
+import { NO_REPLICAS, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
+import type { OrderedStamp } from "./stamps.ts";
+
+/** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
+const EARLY_FORWARDS_MAX = 10_000;
+
+/** What an inbox needs of its shard; what each does is said where the shard has it. */
+export interface InboxShard {
+  readonly id: number;
+  readonly epoch: number;
+  readonly isPrimary: boolean;
+  readonly isAsync: boolean;
+  readonly isBelowMin: boolean;
+  readonly canOrder: boolean;
+  readonly commitSeq: number;
+  readonly otherMembers: readonly { readonly node: NodeId }[];
+  read(request: Request): Outcome | undefined;
+  waitSeq(readSeq: number): number;
+  findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
+  execute(
+    request: Request,
+    stamp: Stamp,
+    answersAfter: number | undefined,
+  ): Outcome & { readonly seq: number };
+}
+
+interface Incoming {
+  readonly from: NodeId;
+  readonly message: Forward;
+}
+
+export class Inbox {
+  readonly #host: Host;
+  readonly #shard: InboxShard;
+  /** What cannot be run yet, in the order of arrival. */
+  #waiting: Incoming[] = [];
+  /** Answers that wait for a commit, by its seq. */
+  readonly #answers = new Map<number, { readonly stamp: Stamp; readonly reply: Reply }[]>();
+  /** A forwarder's reads are answered in order: the seq that its last one waits for. */
+  readonly #readAfter = new Map<NodeId, number>();
+
+  constructor(host: Host, shard: InboxShard) {
+    this.#host = host;
+    this.#shard = shard;
+  }
+
+  /** Copies of other epochs than the new one are dropped: their forwarders send them again. */
+  epochInstalled(): void {
+    this.#answers.clear();
+    this.#readAfter.clear();
+    this.#waiting = this.#waiting.filter(({ message }) => message.epoch === this.#shard.epoch);
+  }
+
+  disconnected(peer: NodeId): void {
+    if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter(({ from }) => from !== peer);
+  }
+
+  receive(from: NodeId, message: Forward): void {
+    const { epoch, isPrimary, canOrder } = this.#shard;
+    if (message.epoch < epoch) return;
+    if (message.epoch > epoch) {
+      if (this.#waiting.length < EARLY_FORWARDS_MAX) this.#waiting.push({ from, message });
+      return;
+    }
+    if (!isPrimary) return;
+    if (this.#waiting.length === 0 && canOrder) this.#runOne(from, message);
+    else this.#waiting.push({ from, message });
+  }
+
+  /** Runs what has waited, as far as the shard can order now. */
+  run(): void {
+    let done = 0;
+    for (const { from, message } of this.#waiting) {
+      if (!this.#shard.canOrder || message.epoch > this.#shard.epoch) break;
+      this.#runOne(from, message);
+      done += 1;
+    }
+    if (done > 0) this.#waiting.splice(0, done);
+  }
+
+  #runOne(from: NodeId, message: Forward): void {
+    const shard = this.#shard;
+    const { stamp, request } = message;
+    // What a dead predecessor of the forwarder sent concerns nobody.
+    if (this.#host.linkedIncarnation(from) !== stamp.incarnation || stamp.node !== from) return;
+    const found = shard.findStamp(stamp);
+    if (found === "done") return;
+    if (found !== undefined) {
+      this.#answerAt(stamp, found.seq, this.#finalReply(found.reply));
+      return;
+    }
+    if (request.isWrite && shard.isBelowMin) {
+      this.#answer(stamp, NO_REPLICAS);
+      return;
+    }
+    if (!request.isWrite) {
+      const outcome = shard.read(request);
+      if (outcome !== undefined) {
+        this.#answerRead(stamp, outcome);
+        return;
+      }
+    }
+    const outcome = shard.execute(request, stamp, undefined);
+    if (outcome.seq === 0) this.#answerRead(stamp, outcome);
+    else if (shard.isAsync && !this.#isMember(from)) this.#answer(stamp, outcome.reply);
+  }
+
+  /** An entry is committed: tells those who wait for it. */
+  committed(seq: number, entry: Entry | undefined): void {
+    const stamp = entry?.stamp;
+    const { nodeId } = this.#host;
+    // An in-sync member sees its own stamp in the log, and under async replication everybody has been answered.
+    if (
+      stamp !== undefined &&
+      !this.#shard.isAsync &&
+      stamp.node !== nodeId &&
+      !this.#isMember(stamp.node)
+    ) {
+      this.#answer(stamp, this.#finalReply(entry?.reply ?? null));
+    }
+    const answers = this.#answers.get(seq);
+    if (answers === undefined) return;
+    this.#answers.delete(seq);
+    for (const { stamp: asked, reply } of answers) this.#answer(asked, reply);
+  }
+
+  #isMember(node: NodeId): boolean {
+    return this.#shard.otherMembers.some((member) => member.node === node);
+  }
+
+  /** R13: a write that commits below the minimum is not answered OK. */
+  #finalReply(reply: Reply): Reply {
+    return this.#shard.isBelowMin && this.#host.mutant !== "below-min-answers-ok"
+      ? UNCERTAIN_BELOW_MIN
+      : reply;
+  }
+
+  #answerRead(stamp: Stamp, outcome: Outcome): void {
+    const { node } = stamp;
+    const after = Math.max(this.#shard.waitSeq(outcome.readSeq), this.#readAfter.get(node) ?? 0);
+    this.#readAfter.set(node, after);
+    this.#answerAt(stamp, after, outcome.reply);
+  }
+
+  #answerAt(stamp: Stamp, seq: number, reply: Reply): void {
+    if (seq <= this.#shard.commitSeq || this.#shard.isAsync) {
+      this.#answer(stamp, reply);
+      return;
+    }
+    const waiting = this.#answers.get(seq);
+    if (waiting === undefined) this.#answers.set(seq, [{ stamp, reply }]);
+    else waiting.push({ stamp, reply });
+  }
+
+  /** Answers the process that asked, and not its successor, whose counters begin anew. */
+  #answer(stamp: Stamp, reply: Reply): void {
+    const { node, incarnation, counter } = stamp;
+    if (this.#host.linkedIncarnation(node) !== incarnation) return;
+    const { id: shard, epoch } = this.#shard;
+    this.#host.send(node, { kind: "answer", shard, epoch, counter, reply });
+  }
+}

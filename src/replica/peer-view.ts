@@ -1,0 +1,28 @@
+/** One other replica of a shard, as a node sees it. */
+
+/** What a node knows of another replica of the shard; begins anew with every epoch. */
+export class PeerView {
+  /** Newest own send time that the peer has echoed in this epoch. */
+  echoMs = Number.NEGATIVE_INFINITY;
+  /** Own time of the last heartbeat that counted; of the epoch's installation before one did. */
+  heardMs: number;
+  /** A heartbeat has counted in this epoch. */
+  counted = false;
+  /** The newest heartbeat from the peer named this epoch, so what it is sent echoes. */
+  echoes = false;
+  /** What the peer has acknowledged in this epoch. */
+  ackSeq = 0;
+  /** When `ackSeq` last grew or had nothing to grow to. */
+  ackMovedMs: number;
+  startedEpoch = 0;
+  ready = false;
+  /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */
+  sentSeq: number | undefined;
+  /** At the primary: since when it has not echoed, to remove a live member. */
+  evictingSinceMs: number | undefined;
+
+  constructor(nowMs: number) {
+    this.heardMs = nowMs;
+    this.ackMovedMs = nowMs;
+  }
+}

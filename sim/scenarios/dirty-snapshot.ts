@@ -56,5 +56,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [{ mutant: "dirty-snapshot", seeds: 6 }],
+  mutants: [
+    { mutant: "dirty-snapshot", seeds: 6 },
+    { mutant: "dirty-reads", seeds: 9 },
+  ],
 };

@@ -22,11 +22,14 @@ import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
 import { scenario as registerBlindMember } from "./register-blind-member.ts";
 import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
 import { scenario as relayOwnRemoval } from "./relay-own-removal.ts";
+import { scenario as resetStream } from "./reset-stream.ts";
 import { scenario as restartedMember } from "./restarted-member.ts";
 import type { Scenario } from "./scenario.ts";
+import { scenario as skippedTail } from "./skipped-tail.ts";
 import { scenario as staleAppend } from "./stale-append.ts";
 import { scenario as stallRestart } from "./stall-restart.ts";
 import { scenario as stampsInCopy } from "./stamps-in-copy.ts";
+import { scenario as uncommittedStart } from "./uncommitted-start.ts";
 import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -57,4 +60,7 @@ export const SCENARIOS: readonly Scenario[] = [
   mixedFaults,
   staleAppend,
   stampsInCopy,
+  resetStream,
+  skippedTail,
+  uncommittedStart,
 ];

@@ -27,5 +27,8 @@ export const scenario: Scenario = {
   mutants: [
     { mutant: "removes-live-at-once", seeds: 3 },
     { mutant: "echo-of-any-epoch", seeds: 3 },
+    { mutant: "commits-alone", seeds: 3 },
+    { mutant: "commits-by-majority", seeds: 3 },
+    { mutant: "arrival-is-ack", seeds: 3 },
   ],
 };

@@ -14,5 +14,8 @@ export const scenario: Scenario = {
     workload: { ...QUIET_PLAN.workload, clients: 4, pipelineMax: 6, readShare: 0.5 },
   },
   seeds: 30,
-  mutants: [{ mutant: "reads-overtake", seeds: 3 }],
+  mutants: [
+    { mutant: "reads-overtake", seeds: 3 },
+    { mutant: "two-primaries", seeds: 6 },
+  ],
 };

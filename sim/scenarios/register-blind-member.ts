@@ -50,8 +50,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 20,
-  mutants: [
-    { mutant: "keeps-configuration", seeds: 12 },
-    { mutant: "echo-of-any-epoch", seeds: 20 },
-  ],
+  mutants: [{ mutant: "keeps-configuration", seeds: 12 }],
 };

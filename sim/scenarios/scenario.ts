@@ -10,6 +10,9 @@ export interface Scenario {
   readonly plan: Plan;
   /** The seeds from 1 to this one must pass. */
   readonly seeds: number;
-  /** Breaks of the same rule, and within how many seeds from 1 they must be found: three times what was measured. */
+  /**
+   * Breaks of the same rule, and within how many seeds from 1 they must be found: at least three times as many as it
+   * takes to find one, on average.
+   */
   readonly mutants: readonly { readonly mutant: Mutant; readonly seeds: number }[];
 }

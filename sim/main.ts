@@ -136,7 +136,8 @@ function work(range: Range & { readonly step: number }): void {
   let answered = 0;
   let virtualMs = 0;
   let done = 0;
-  const tell = (line: object): void => {
+  let failed: number | undefined;
+  const tell = (line: Told): void => {
     process.stdout.write(`${JSON.stringify(line)}\n`);
   };
   for (let seed = range.from; seed < range.from + range.seeds; seed += range.step) {
@@ -146,7 +147,7 @@ function work(range: Range & { readonly step: number }): void {
     virtualMs += result.virtualMs;
     done += 1;
     if (result.faults.length > 0) {
-      tell({ failed: seed });
+      failed = seed;
       break;
     }
     if (done % 50 === 0) {
@@ -157,7 +158,8 @@ function work(range: Range & { readonly step: number }): void {
       virtualMs = 0;
     }
   }
-  tell({ done, operations, answered, virtualMs });
+  const rest = { done, operations, answered, virtualMs };
+  tell(failed === undefined ? rest : { ...rest, failed });
 }
 
 interface Told {

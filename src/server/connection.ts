@@ -17,6 +17,7 @@ import type { ReplyWriter } from "../resp/reply-writer.ts";
 import { RequestParser } from "../resp/request-parser.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
+import type { Intake, Waiter } from "./intake.ts";
 import {
   FIRST_REPLY_BYTES,
   IN_FLIGHT_BYTES_MAX,
@@ -29,13 +30,12 @@ import {
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
 import { findServerCommand } from "./server-commands.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
-import type { Turns, Waiter } from "./turns.ts";
 
 /** What the server does for its connections. */
 export interface ConnectionHost extends Host {
   /** One for all connections: what is written is taken at once. */
   readonly writer: ReplyWriter;
-  readonly turns: Turns;
+  readonly intake: Intake;
   /** @param name of a known command in lower case, else `unknown`. */
   commandAnswered(name: string, isRefusal: boolean, seconds: number): void;
   connectionClosed(connection: Connection): void;
@@ -88,8 +88,8 @@ export class Connection implements Client, Waiter {
   /** How large the replies of those in flight may be. */
   #replyBytes = FIRST_REPLY_BYTES;
   #isHeld = false;
-  /** There may be requests that this turn had no time for. */
-  #isWaitingForTurn = false;
+  /** There may be requests that could not be taken yet. */
+  #isWaiting = false;
   #isClosing = false;
   #isClosed = false;
   #hasInputEnded = false;
@@ -164,7 +164,7 @@ export class Connection implements Client, Waiter {
   }
 
   goOn(): void {
-    this.#isWaitingForTurn = false;
+    this.#isWaiting = false;
     this.#process();
     this.#maybeEnd();
   }
@@ -175,6 +175,7 @@ export class Connection implements Client, Waiter {
   }
 
   onAnswered(slot: ReplySlot): void {
+    this.#host.intake.answered();
     const isRefusal = slot.reply instanceof Refusal;
     if (isRefusal) this.#host.counters.refusals += 1;
     const seconds = (performance.now() - slot.startedMs) / 1000;
@@ -203,7 +204,7 @@ export class Connection implements Client, Waiter {
     this.#first = undefined;
     this.#last = undefined;
     this.#waitingBytes = 0;
-    this.#host.turns.leave(this);
+    this.#host.intake.leave(this);
     this.#host.connectionClosed(this);
   }
 
@@ -217,14 +218,14 @@ export class Connection implements Client, Waiter {
     );
   }
 
-  /** Takes requests as long as it may and this turn has time; stops reading from the socket when it has bytes that it may not use yet. */
+  /** Takes requests as long as it and the server may; stops reading from the socket when it has bytes that it may not use yet. */
   #process(): void {
-    if (this.#isProcessing || this.#isWaitingForTurn) return;
+    if (this.#isProcessing || this.#isWaiting) return;
     this.#isProcessing = true;
     while (this.#mayTakeRequest) {
-      if (this.#host.turns.isOver) {
-        this.#isWaitingForTurn = true;
-        this.#host.turns.wait(this);
+      if (!this.#host.intake.isOpen) {
+        this.#isWaiting = true;
+        this.#host.intake.wait(this);
         break;
       }
       this.#parser.isRestricted = !this.session.isAuthenticated;
@@ -236,7 +237,7 @@ export class Connection implements Client, Waiter {
     }
     this.#isProcessing = false;
     if (this.#isClosed || this.#isClosing) return;
-    if (this.#mayTakeRequest && !this.#isWaitingForTurn) this.#socket.resume();
+    if (this.#mayTakeRequest && !this.#isWaiting) this.#socket.resume();
     else this.#socket.pause();
   }
 
@@ -253,6 +254,7 @@ export class Connection implements Client, Waiter {
     else this.#last.next = slot;
     this.#last = slot;
     this.#inFlight += 1;
+    this.#host.intake.taken();
     return slot;
   }
 
@@ -369,7 +371,7 @@ export class Connection implements Client, Waiter {
   #maybeEnd(): void {
     if (this.#inFlight > 0 || this.#socket.writableEnded) return;
     // After the client's end, what is left in the parser can only be half a request.
-    const hasTakenAll = this.#mayTakeRequest && !this.#isWaitingForTurn;
+    const hasTakenAll = this.#mayTakeRequest && !this.#isWaiting;
     const isDone = this.#isClosing || (this.#hasInputEnded && hasTakenAll);
     if (!isDone) return;
     this.#isClosing = true;

@@ -19,7 +19,7 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
-import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX } from "./limits.ts";
+import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
 import { RespServer, type RespServerOptions } from "./resp-server.ts";
 
 const run = promisify(execFile);
@@ -713,6 +713,32 @@ describe("RespServer, connections", () => {
     assert.ok(replies.flat().every((reply) => reply instanceof Status && reply.text === "OK"));
     // Of 400; a turn for those that waited and one for those that came may both fall between two looks.
     assert.ok(most <= 2 * 11, `${most} requests in one turn`);
+  });
+
+  it("reads no more while too many requests are unanswered, whoever sent them", async (t) => {
+    const { connect, door } = await setUp(t, { pace: "manual" });
+    const clients = await Promise.all(Array.from({ length: 30 }, connect));
+    door.intercept = () => OK;
+    const each = 600;
+    const requests = Array.from({ length: each }, () => ["GET", "a"]);
+    for (const client of clients) await warmUp(client);
+    for (const client of clients) client.send(...requests);
+    await until(() => door.waiting.length === UNANSWERED_MAX);
+    const gone = clients.pop();
+    gone?.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(door.waiting.length, UNANSWERED_MAX);
+    // Answered one by one, from the last on, so that nobody's order helps.
+    let isDone = false;
+    const taking = Promise.all(clients.map((client) => client.take(each))).finally(() => {
+      isDone = true;
+    });
+    await until(() => {
+      for (let step = 0; step < 1000; step += 1) door.step(door.waiting.length - 1);
+      assert.ok(door.waiting.length <= UNANSWERED_MAX);
+      return isDone;
+    });
+    await taking;
   });
 
   it("lets pending answers go out before it closes", async (t) => {

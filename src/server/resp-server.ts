@@ -7,11 +7,18 @@ import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
 import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import { CLOSE_GRACE_MS, IDLE_SWEEP_MS, KEEP_ALIVE_MS, TURN_MS_MAX } from "./limits.ts";
+import { Intake } from "./intake.ts";
+import {
+  CLOSE_GRACE_MS,
+  IDLE_SWEEP_MS,
+  KEEP_ALIVE_MS,
+  TURN_MS_MAX,
+  UNANSWERED_MAX,
+  UNANSWERED_RESUME,
+} from "./limits.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
-import { Turns } from "./turns.ts";
 
 /** Is told of each command that was answered; called often, so it must be cheap. */
 export interface CommandObserver {
@@ -166,7 +173,11 @@ export class RespServer {
       startedAtMs: this.#startedAtMs,
       commands: serverCommandsByName,
       writer: new ReplyWriter(),
-      turns: new Turns(TURN_MS_MAX),
+      intake: new Intake({
+        turnMsMax: TURN_MS_MAX,
+        unansweredMax: UNANSWERED_MAX,
+        unansweredResume: UNANSWERED_RESUME,
+      }),
       clients: () => [...this.#connections],
       resetCounters: () => Object.assign(this.#counters, noCounts()),
       commandAnswered: (name, isRefusal, seconds) =>

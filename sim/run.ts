@@ -43,6 +43,8 @@ export interface RunResult {
   readonly seed: number;
   /** What is wrong, line by line; empty for a pass. */
   readonly faults: readonly string[];
+  /** Nothing is wrong but that the checker reached its bound: neither a pass nor a failure. */
+  readonly isUndecided: boolean;
   readonly operations: number;
   readonly answered: number;
   readonly virtualMs: number;
@@ -50,6 +52,8 @@ export interface RunResult {
 
 /** After the faults stop the cluster must be whole again within so many virtual ms. */
 const HEAL_MS_MAX = 20_000;
+/** Bound on the checker's search for one history: seconds. One history in several thousand needs more. */
+const STEPS_MAX = 2_000_000;
 /** Bytes that one operation of the workload can add past the bound on uncommitted bytes. */
 const OVERSHOOT_BYTES = 2_000;
 
@@ -127,6 +131,7 @@ export function run(options: RunOptions): RunResult {
   return {
     seed: options.seed,
     faults: found,
+    isUndecided: found.length > 0 && found.every((fault) => fault.startsWith("undecided")),
     operations: history.length,
     answered: history.filter(({ outcome }) => outcome === "ok").length,
     virtualMs: world.queue.nowMs,
@@ -186,7 +191,7 @@ function judgeAll(world: World, workload: Workload, found: string[]): void {
   }
   found.push(...differing);
   if (world.settings.replication === "async") return;
-  const judgement = judge(workload.history, { stepsMax: 3_000_000 });
+  const judgement = judge(workload.history, { stepsMax: STEPS_MAX });
   if (judgement.verdict !== "ok") found.push(...describeJudgement(judgement));
 }
 

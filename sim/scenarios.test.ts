@@ -14,9 +14,9 @@ function firstFailure(
   mutant?: Mutant,
 ): { readonly seed: number; readonly faults: readonly string[] } | undefined {
   for (let seed = 1; seed <= seeds; seed += 1) {
-    const { faults } = run({ seed, plan: scenario.plan, mutant });
+    const { faults, isUndecided } = run({ seed, plan: scenario.plan, mutant });
     // What the checker could not decide is no pass of the core, and no proof that a mutant is broken.
-    const isProof = mutant === undefined || faults.some((fault) => !fault.startsWith("undecided"));
+    const isProof = mutant === undefined || !isUndecided;
     if (faults.length > 0 && isProof) return { seed, faults };
   }
   return undefined;

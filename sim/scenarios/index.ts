@@ -18,6 +18,7 @@ import { scenario as pipelinedRead } from "./pipelined-read.ts";
 import { scenario as primaryDiesBeforeEpochStart } from "./primary-dies-before-epoch-start.ts";
 import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-start.ts";
 import { scenario as readBehindOwnWrite } from "./read-behind-own-write.ts";
+import { scenario as readBehindRefusedWrite } from "./read-behind-refused-write.ts";
 import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
 import { scenario as registerBlindMember } from "./register-blind-member.ts";
 import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
@@ -48,6 +49,7 @@ export const SCENARIOS: readonly Scenario[] = [
   primaryDiesBeforeEpochStart,
   promotedBeforeEpochStart,
   readBehindOwnWrite,
+  readBehindRefusedWrite,
   readThenEffectStamps,
   registerBlindMember,
   registerBlindPrimary,

@@ -10,7 +10,7 @@ export const scenario: Scenario = {
     ...QUIET_PLAN,
     nodeCount: 3,
     faultsForMs: 1_000,
-    workload: { ...QUIET_PLAN.workload, clients: 2 },
+    workload: { ...QUIET_PLAN.workload, clients: 1, thinkMs: 40 },
     script: (world, workload) => {
       const { queue, network, prng } = world;
       const draw = prng.fork();

@@ -192,12 +192,16 @@ export class Courier {
       return session.sentReads === 0 && this.#forward(pending, session);
     }
     if (!shard.canOrder) return false;
-    if (shard.isBelowMin) {
-      this.#finish(pending, NO_REPLICAS);
-      return true;
-    }
-    this.#order(pending);
+    if (shard.isBelowMin) this.#refuseBelowMin(pending);
+    else this.#order(pending);
     return true;
+  }
+
+  /** R13. What was sent before may be in the log all the same. */
+  #refuseBelowMin(pending: Pending): void {
+    const wasOrdered =
+      pending.mayHaveRun && this.#shard.findStamp(this.#stamp(pending)) !== undefined;
+    this.#finish(pending, wasOrdered ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
   }
 
   /** Runs it as the primary, unless the log already holds it; then the reads that are to follow it. */

@@ -308,8 +308,11 @@ export class Courier {
     else if (session.held > 0) this.#host.touch(this.#shard.id);
     this.#host.answer(pending.operation, reply);
     if (session.answered.length > 0) this.#releaseAnswered(session);
-    for (const read of pending.attached ?? []) this.#redispatch(read);
+    const reads = pending.attached ?? [];
     pending.attached = undefined;
+    // With later writes of the session on their way, only the state as it is now comes before them.
+    if (session.lastSent !== undefined) this.#readAll(reads);
+    else for (const read of reads) this.#redispatch(read);
   }
 
   /** The forwarded operation is decided, or in this node's log, or about to be sent again. */
@@ -496,7 +499,11 @@ export class Courier {
     for (const pending of this.#undecided) {
       if (now.monoMs - pending.submittedMs < limits.operationMsMax) break;
       const isUnknown = pending.mayHaveRun && pending.operation.request.isWrite;
+      const reads = pending.attached ?? [];
+      pending.attached = undefined;
       this.#finish(pending, isUnknown ? UNCERTAIN_LATE : TRY_AGAIN_LATER);
+      // Their place was behind it, and later writes may have gone ahead.
+      for (const read of reads) if (read.state === "attached") this.#finish(read, TRY_AGAIN_LATER);
     }
   }
 }

@@ -59,5 +59,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [],
+  mutants: [{ mutant: "leaves-to-nobody", seeds: 3 }],
 };

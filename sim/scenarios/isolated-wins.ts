@@ -37,5 +37,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 30,
-  mutants: [],
+  mutants: [{ mutant: "no-back-off", seeds: 20 }],
 };

@@ -29,5 +29,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 20,
-  mutants: [],
+  mutants: [{ mutant: "proven-anew", seeds: 3 }],
 };

@@ -44,5 +44,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 15,
-  mutants: [],
+  mutants: [{ mutant: "relays-own-removal", seeds: 3 }],
 };

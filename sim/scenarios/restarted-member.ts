@@ -34,5 +34,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 30,
-  mutants: [],
+  mutants: [{ mutant: "counts-predecessors", seeds: 3 }],
 };

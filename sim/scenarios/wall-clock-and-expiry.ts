@@ -38,5 +38,8 @@ export const scenario: Scenario = {
     },
   },
   seeds: 50,
-  mutants: [{ mutant: "backup-expires", seeds: 9 }],
+  mutants: [
+    { mutant: "backup-expires", seeds: 9 },
+    { mutant: "sets-back-the-clock", seeds: 30 },
+  ],
 };

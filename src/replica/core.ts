@@ -684,7 +684,8 @@ export class Core implements CoreSurface, Host {
       this.counters.suspicions += 1;
       this.emit({ kind: "suspected", node, shards: [shard.id], silentMs });
     }
-    const waitMs = Math.max(0, unreachable - 1) * 2 * heartbeatMs;
+    const isHasty = this.mutant === "no-back-off";
+    const waitMs = isHasty ? 0 : Math.max(0, unreachable - 1) * 2 * heartbeatMs;
     return monoMs - sinceMs >= waitMs ? removable : new Set();
   }
 
@@ -867,7 +868,8 @@ export class Core implements CoreSurface, Host {
   }
 
   #onSwapRequest(from: NodeId, request: SwapRequest): void {
-    if (this.#removes(request.configuration, this.nodeId)) {
+    const isOwn = this.#removes(request.configuration, this.nodeId);
+    if (isOwn && this.mutant !== "relays-own-removal") {
       // Who asks for that thinks that this node is dead, and may itself have died since: the swap could leave nobody.
       const { id } = request;
       this.send(from, { kind: "swap-answer", id, outcome: "unknown", configuration: undefined });

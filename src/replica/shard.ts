@@ -135,7 +135,9 @@ export class Shard {
   /** Whether this node may propose, be named primary and be a source (R6). */
   get isProven(): boolean {
     const { membership } = this;
-    return membership !== undefined && this.startedEpoch >= membership.since;
+    if (membership === undefined) return false;
+    const since = this.#host.mutant === "proven-anew" ? this.epoch : membership.since;
+    return this.startedEpoch >= since;
   }
 
   /** R5: every other in-sync member has echoed a send time less than a lease ago. */
@@ -162,6 +164,7 @@ export class Shard {
 
   /** The node is draining, and has someone to leave the shard to; until then it serves on. */
   get isLeaving(): boolean {
+    if (this.#host.mutant === "leaves-to-nobody") return this.#host.isDraining;
     return this.#host.isDraining && this.provenOthers.length > 0;
   }
 
@@ -194,7 +197,9 @@ export class Shard {
   /** The primary's wall clock now, as far as this node can tell; a new primary's goes on from the last one's (R11). */
   get wallMs(): number {
     const { now } = this.#host;
-    if (this.#wallMs === 0 || this.#host.mutant === "backup-expires") return now.wallMs;
+    const { mutant } = this.#host;
+    if (this.#wallMs === 0 || mutant === "backup-expires") return now.wallMs;
+    if (this.isPrimary && mutant === "sets-back-the-clock") return now.wallMs;
     const seenMs = this.#wallMs + (now.monoMs - this.#wallSeenMs);
     return this.isPrimary ? Math.max(now.wallMs, seenMs) : seenMs;
   }
@@ -712,7 +717,9 @@ export class Shard {
     const counts =
       (beat.epoch === this.epoch ||
         (mutant === "echo-of-any-epoch" && beat.epoch > 0 && this.epoch > 0)) &&
-      (memberIncarnation === undefined || memberIncarnation === at.incarnation);
+      (memberIncarnation === undefined ||
+        memberIncarnation === at.incarnation ||
+        mutant === "counts-predecessors");
     const view = this.view(from);
     if (at.isNewest) view.echoes = counts;
     if (!counts) return;

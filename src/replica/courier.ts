@@ -5,40 +5,12 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import type { ShardId, ShardRecord } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
-import type { Outcome, Request } from "./ports.ts";
+import type { Outcome } from "./ports.ts";
 import { NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN, UNCERTAIN_LATE } from "./refusals.ts";
-import type { OrderedStamp } from "./stamps.ts";
+import type { ShardView } from "./shard-view.ts";
 import type { Operation } from "./surface.ts";
-
-/** What a courier needs of its shard; what each does is said where the shard has it. */
-export interface CourierShard {
-  readonly id: ShardId;
-  readonly epoch: number;
-  readonly record: ShardRecord;
-  readonly isMember: boolean;
-  readonly isPrimary: boolean;
-  readonly isStarted: boolean;
-  readonly isLeaving: boolean;
-  readonly isAsync: boolean;
-  readonly isBelowMin: boolean;
-  readonly hasLease: boolean;
-  readonly serves: boolean;
-  readonly canOrder: boolean;
-  readonly canForward: boolean;
-  readonly commitSeq: number;
-  read(request: Request): Outcome | undefined;
-  readAsLogged(request: Request): Outcome | undefined;
-  waitSeq(readSeq: number): number;
-  findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
-  execute(
-    request: Request,
-    stamp: Stamp,
-    answersAfter: number | undefined,
-  ): Outcome & { readonly seq: number };
-}
 
 /**
  * One operation's way:
@@ -87,7 +59,7 @@ interface Session {
 
 export class Courier {
   readonly #host: Host;
-  readonly #shard: CourierShard;
+  readonly #shard: ShardView;
   /** In the order of submission. */
   readonly #undecided = new Set<Pending>();
   readonly #stamped = new Map<number, Pending>();
@@ -98,7 +70,7 @@ export class Courier {
   #committing = new Map<number, Pending[]>();
   #leaseWaiters: Pending[] = [];
 
-  constructor(host: Host, shard: CourierShard) {
+  constructor(host: Host, shard: ShardView) {
     this.#host = host;
     this.#shard = shard;
   }

@@ -7,32 +7,12 @@ import type { Reply } from "../data/reply.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Entry, Forward, Stamp } from "./messages.ts";
-import type { Outcome, Request } from "./ports.ts";
+import type { Outcome } from "./ports.ts";
 import { NO_REPLICAS, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
-import type { OrderedStamp } from "./stamps.ts";
+import type { ShardView } from "./shard-view.ts";
 
 /** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
 const EARLY_FORWARDS_MAX = 10_000;
-
-/** What an inbox needs of its shard; what each does is said where the shard has it. */
-export interface InboxShard {
-  readonly id: number;
-  readonly epoch: number;
-  readonly isPrimary: boolean;
-  readonly isAsync: boolean;
-  readonly isBelowMin: boolean;
-  readonly canOrder: boolean;
-  readonly commitSeq: number;
-  readonly otherMembers: readonly { readonly node: NodeId }[];
-  read(request: Request): Outcome | undefined;
-  waitSeq(readSeq: number): number;
-  findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
-  execute(
-    request: Request,
-    stamp: Stamp,
-    answersAfter: number | undefined,
-  ): Outcome & { readonly seq: number };
-}
 
 interface Incoming {
   readonly from: NodeId;
@@ -41,7 +21,7 @@ interface Incoming {
 
 export class Inbox {
   readonly #host: Host;
-  readonly #shard: InboxShard;
+  readonly #shard: ShardView;
   /** What cannot be run yet, in the order of arrival. */
   #waiting: Incoming[] = [];
   /** Answers that wait for a commit, by its seq. */
@@ -49,7 +29,7 @@ export class Inbox {
   /** A forwarder's reads are answered in order: the seq that its last one waits for. */
   readonly #readAfter = new Map<NodeId, number>();
 
-  constructor(host: Host, shard: InboxShard) {
+  constructor(host: Host, shard: ShardView) {
     this.#host = host;
     this.#shard = shard;
   }

@@ -1,0 +1,33 @@
+/** What those who bring commands to a shard, its courier and its inbox, need of it. What each does is said in `Shard`. */
+
+import type { Member, ShardId, ShardRecord } from "./configuration.ts";
+import type { Stamp } from "./messages.ts";
+import type { Outcome, Request } from "./ports.ts";
+import type { OrderedStamp } from "./stamps.ts";
+
+export interface ShardView {
+  readonly id: ShardId;
+  readonly epoch: number;
+  readonly record: ShardRecord;
+  readonly otherMembers: readonly Member[];
+  readonly isMember: boolean;
+  readonly isPrimary: boolean;
+  readonly isStarted: boolean;
+  readonly isLeaving: boolean;
+  readonly isAsync: boolean;
+  readonly isBelowMin: boolean;
+  readonly hasLease: boolean;
+  readonly serves: boolean;
+  readonly canOrder: boolean;
+  readonly canForward: boolean;
+  readonly commitSeq: number;
+  read(request: Request): Outcome | undefined;
+  readAsLogged(request: Request): Outcome | undefined;
+  waitSeq(readSeq: number): number;
+  findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
+  execute(
+    request: Request,
+    stamp: Stamp,
+    answersAfter: number | undefined,
+  ): Outcome & { readonly seq: number };
+}

@@ -63,7 +63,7 @@ export function run(options: RunOptions): RunResult {
   const { plan = {} } = options;
   const limits: Partial<Limits> = {
     retainedBytesMax: prng.chance(0.5) ? 0 : 20_000,
-    uncommittedBytesMax: prng.chance(0.2) ? 800 : 100_000,
+    uncommittedBytesMax: prng.chance(0.2) ? 2_000 : 100_000,
     lagMsMax: 700,
     copyChunkBytes: 60,
     copyWindowBytes: 150,

@@ -54,6 +54,8 @@ export const DEFAULT_LIMITS: Limits = {
   copyWindowBytes: 1 << 20,
 };
 
+/** Chunks of copies, of whatever shards, that one drain reads at most. */
+const COPY_CHUNKS_PER_DRAIN = 2;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
@@ -128,6 +130,7 @@ export class Core implements CoreSurface, Host {
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
   readonly #touched = new Set<ShardId>();
+  #copyTurns = 0;
 
   #lastTickMs: number | undefined;
   #lastBeatMs = Number.NEGATIVE_INFINITY;
@@ -205,6 +208,11 @@ export class Core implements CoreSurface, Host {
     if (this.now.monoMs - peer.askedConfigurationMs < this.settings.heartbeatMs / 2) return;
     peer.askedConfigurationMs = this.now.monoMs;
     this.send(from, { kind: "fetch-configuration" });
+  }
+
+  takeCopyTurn(): boolean {
+    this.#copyTurns -= 1;
+    return this.#copyTurns >= 0;
   }
 
   linkedIncarnation(peer: NodeId): Incarnation | undefined {
@@ -367,6 +375,7 @@ export class Core implements CoreSurface, Host {
   // ---------------------------------------------------------------- way out
 
   drain(): Output {
+    this.#copyTurns = COPY_CHUNKS_PER_DRAIN;
     for (let round = 0; this.#touched.size > 0 && round < 8; round += 1) {
       const touched = [...this.#touched];
       this.#touched.clear();

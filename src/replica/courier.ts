@@ -67,6 +67,8 @@ export class Courier {
   #nextCounter = 1;
   readonly #sessions = new Map<number, Session>();
   #held: Pending[] = [];
+  /** Sessions of which something had to be held (again) since the last pumping began. */
+  readonly #blocked = new Set<number>();
   #committing = new Map<number, Pending[]>();
   #leaseWaiters: Pending[] = [];
 
@@ -120,10 +122,16 @@ export class Courier {
     return session;
   }
 
+  /** Keeps it until it can be dispatched, in the order of submission. */
   #hold(pending: Pending, session: Session): void {
     pending.state = "held";
     session.held += 1;
-    this.#held.push(pending);
+    const { session: id } = pending.operation;
+    if (id !== 0) this.#blocked.add(id);
+    let index = this.#held.length;
+    while (index > 0 && (this.#held[index - 1]?.index ?? 0) > pending.index) index -= 1;
+    if (index === this.#held.length) this.#held.push(pending);
+    else this.#held.splice(index, 0, pending);
   }
 
   /** Starts an operation on its way; returns false if it has to be held. */
@@ -296,11 +304,19 @@ export class Courier {
     }
   }
 
+  /** A read that cannot follow its session's write goes its own way, behind what is held of its session from before. */
   #redispatch(pending: Pending): void {
     if (pending.state !== "attached") return;
     pending.state = "held";
     const session = this.#session(pending);
-    if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
+    const { session: id } = pending.operation;
+    const isBehind =
+      id !== 0 &&
+      this.#held.some(
+        ({ operation, index, state }) =>
+          state === "held" && operation.session === id && index < pending.index,
+      );
+    if (isBehind || !this.#dispatch(pending, session)) this.#hold(pending, session);
   }
 
   // ---------------------------------------------------------------- what the shard tells
@@ -449,19 +465,16 @@ export class Courier {
       this.#leaseWaiters = [];
       for (const pending of waiters) if (pending.state === "ordered") this.#release(pending);
     }
+    this.#blocked.clear();
     if (this.#held.length === 0) return;
     const held = this.#held;
     this.#held = [];
-    const blocked = new Set<number>();
     for (const pending of held) {
       if (pending.state !== "held") continue;
       const session = this.#session(pending);
       const { session: id } = pending.operation;
       session.held -= 1;
-      if (blocked.has(id) || !this.#dispatch(pending, session)) {
-        if (id !== 0) blocked.add(id);
-        this.#hold(pending, session);
-      }
+      if (this.#blocked.has(id) || !this.#dispatch(pending, session)) this.#hold(pending, session);
     }
   }
 

@@ -39,8 +39,8 @@ import { Stamps } from "./stamps.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
 const MESSAGE_BYTES = 1 << 20;
-/** What an entry counts in the bounds beside its effects. */
-const ENTRY_BYTES = 64;
+/** What an entry counts in the bounds beside its effects: its objects in the heap, roughly. */
+const ENTRY_BYTES = 256;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
 
@@ -206,13 +206,14 @@ export class Shard {
 
   /** A replica that is not in sync holds a whole copy and has a fresh echo of every member. */
   get isReady(): boolean {
-    return (
-      !this.isMember &&
-      this.#copy !== undefined &&
-      this.#copy.epoch === this.epoch &&
-      (this.#copy.isWhole || this.#host.mutant === "promotes-uncopied") &&
-      this.#host.now.monoMs < this.leaseUntilMs
-    );
+    return this.#isCopied && this.#host.now.monoMs < this.leaseUntilMs;
+  }
+
+  /** At a learner: its copy of the present epoch is whole. */
+  get #isCopied(): boolean {
+    const copy = this.#copy;
+    if (this.isMember || copy === undefined || copy.epoch !== this.epoch) return false;
+    return copy.isWhole || this.#host.mutant === "promotes-uncopied";
   }
 
   #incarnationOfMember(node: NodeId): number | undefined {
@@ -578,11 +579,22 @@ export class Shard {
       if (this.isMember) this.courier.committed(at, this.isBelowMin);
     }
     this.machine.committed(seq);
-    let cut = seq;
-    for (const feed of this.#feeds.values()) cut = Math.min(cut, feed.sentSeq);
-    this.log.cut(cut, this.#host.limits.retainedBytesMax);
+    this.#cutLog();
     this.#host.touch(this.id);
     return true;
+  }
+
+  /** Drops what nobody will ask for any more; a learner may yet ask for what it has not acknowledged. */
+  #cutLog(): void {
+    const { retainedBytesMax, uncommittedBytesMax } = this.#host.limits;
+    // One that is too slow for that is copied anew when it asks; what it has not been sent is kept in any case.
+    const isTooMuch = this.log.bytes > retainedBytesMax + 2 * uncommittedBytesMax;
+    let cut = this.commitSeq;
+    for (const [node, feed] of this.#feeds) {
+      const kept = isTooMuch ? feed.sentSeq : Math.max(feed.baseSeq, this.view(node).ackSeq);
+      cut = Math.min(cut, kept);
+    }
+    this.log.cut(cut, retainedBytesMax);
   }
 
   // ---------------------------------------------------------------- what commands ask of the shard (R4, R10)
@@ -690,7 +702,7 @@ export class Shard {
       shard: this.id,
       epoch: this.epoch,
       echoes: view.echoes && view.evictingSinceMs === undefined,
-      ackSeq: this.isStarted ? this.log.lastSeq : 0,
+      ackSeq: this.isStarted || this.#isCopied ? this.log.lastSeq : 0,
       commitSeq: this.commitSeq,
       startedEpoch: this.startedEpoch,
       ready: this.isReady,
@@ -735,10 +747,10 @@ export class Shard {
     }
     view.startedEpoch = Math.max(view.startedEpoch, beat.startedEpoch);
     view.ready = beat.ready;
+    if (beat.epoch === this.epoch) this.#acknowledged(view, beat.ackSeq);
     if (memberIncarnation === undefined) return;
     if (from === this.record.primary) this.#seeWall(at.wallMs);
     if (beat.epoch === this.epoch) {
-      this.#acknowledged(view, beat.ackSeq);
       if (this.isStarted) this.#advance(Math.min(beat.commitSeq, this.log.lastSeq));
       this.maybeCommit();
     }
@@ -890,6 +902,8 @@ export class Shard {
       if (effects.length > 0) this.#order(undefined, null, effects);
     }
     if (this.isPrimary && this.isStarted) this.#watchLag(limits.lagMsMax);
+    // A feed that had no turn for its next chunk goes on.
+    if (this.#feeds.size > 0) this.#host.touch(this.id);
     this.courier.tick();
   }
 
@@ -1006,6 +1020,7 @@ export class Shard {
         feed.sentSeq += entries.length;
       }
       if (feed.isSent || feed.pendingBytes >= this.#host.limits.copyWindowBytes) return;
+      if (!this.#host.takeCopyTurn()) return;
       const { records, nextSlot } = this.machine.copyOut(
         feed.slot,
         this.#host.limits.copyChunkBytes,

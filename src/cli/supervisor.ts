@@ -185,13 +185,25 @@ function describeChange(
 ): string {
   if (now === "paused") return `${id} is paused; let it go on with: hothot resume ${id}`;
   if (now === "running") return before === "gone" ? `${id} was started again` : `${id} goes on`;
-  const tail = logTail(state, id, 1);
+  const tail = wordsOf(logTail(state, id, 1));
   const consequence =
     id === state.witness.id
       ? "the nodes serve on, but cannot fail over without it"
       : "the others serve on";
-  const lastWords = tail === "" ? "" : `\n  last line of its log: ${tail}`;
+  const lastWords = tail === "" ? "" : `\n  last in its log: ${tail}`;
   return `${id} has ended; ${consequence}. Start it again with: hothot start ${id}${lastWords}`;
+}
+
+/** The message of a line of a log, which is JSON unless the process died of something else; not all of what is long. */
+function wordsOf(line: string): string {
+  let words = line;
+  try {
+    const { msg } = JSON.parse(line) as { readonly msg?: unknown };
+    if (typeof msg === "string") words = msg;
+  } catch {
+    // Not a line of the logger: the end of a stack trace, say.
+  }
+  return words.length > 200 ? `${words.slice(0, 200)}…` : words;
 }
 
 function pauseUnless(stopping: AbortSignal, ms: number): Promise<void> {

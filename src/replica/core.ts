@@ -475,11 +475,8 @@ export class Core implements CoreSurface, Host {
       this.emit({ kind: "warning", text: "refused a configuration of another cluster" });
       return;
     }
-    if (current !== undefined && configuration.version < current.version) {
-      this.emit({ kind: "warning", text: "refused a configuration older than one already seen" });
-      return;
-    }
-    if (configuration.version === current?.version) return;
+    // Late answers are common; what is older than what this node has seen is refused whoever says it.
+    if (configuration.version <= (current?.version ?? 0)) return;
     this.#configuration = configuration;
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);

@@ -347,16 +347,22 @@ export class Courier {
     }
   }
 
-  /** Reads here, if the key's time is not up; the lease may be proven later, for it holds backwards. */
+  /** Reads here, unless only the primary can tell whether a key has ended; the lease may be proven later, for it holds backwards. */
   #readNow(pending: Pending): boolean {
+    const shard = this.#shard;
     const { request } = pending.operation;
-    // What is forwarded now would come behind the session's later writes.
-    const isOvertaken = this.#session(pending).lastSent !== undefined;
-    const outcome =
-      this.#shard.read(request) ?? (isOvertaken ? this.#shard.readAsLogged(request) : undefined);
+    let outcome = shard.read(request);
+    if (outcome === undefined && shard.isPrimary && shard.canOrder) {
+      this.#order(pending);
+      return true;
+    }
+    // What is forwarded now, or later, would come behind the session's later writes.
+    if (outcome === undefined && hasLaterWrite(this.#session(pending), pending)) {
+      outcome = shard.readAsLogged(request);
+    }
     if (outcome === undefined) return false;
     pending.needsLease = true;
-    this.#wait(pending, outcome.reply, this.#shard.waitSeq(outcome.readSeq));
+    this.#wait(pending, outcome.reply, shard.waitSeq(outcome.readSeq));
     return true;
   }
 
@@ -496,4 +502,9 @@ export class Courier {
 function hasEarlierWrite(session: Session, read: Pending): boolean {
   const [first] = session.writes;
   return first !== undefined && first.index < read.index;
+}
+
+function hasLaterWrite(session: Session, read: Pending): boolean {
+  for (const write of session.writes) if (write.index > read.index) return true;
+  return false;
 }

@@ -8,6 +8,7 @@ import { scenario as drainToLearner } from "./drain-to-learner.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
 import { scenario as isolatedWins } from "./isolated-wins.ts";
+import { scenario as lateRemoval } from "./late-removal.ts";
 import { scenario as lateSeqAnswer } from "./late-seq-answer.ts";
 import { scenario as leaseAndClockDrift } from "./lease-and-clock-drift.ts";
 import { scenario as liveRemoval } from "./live-removal.ts";
@@ -40,6 +41,7 @@ export const SCENARIOS: readonly Scenario[] = [
   flappingPromotion,
   halfAppliedRename,
   isolatedWins,
+  lateRemoval,
   lateSeqAnswer,
   leaseAndClockDrift,
   liveRemoval,

@@ -147,6 +147,8 @@ export class Core implements CoreSurface, Host {
 
   /** When each removable (shard, member) was first found so, and how long it had been silent then. */
   readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
+  /** Removals that this node has proposed and that may yet take place: until then it echoes none of those to be removed. */
+  #fences: { readonly version: number; readonly removed: ReadonlySet<string> }[] = [];
   readonly #removals = new Map<string, Removal>();
   readonly #inSyncSinceMs = new Map<string, number>();
   /** Failovers whose shard does not serve again yet. */
@@ -208,6 +210,11 @@ export class Core implements CoreSurface, Host {
     if (this.now.monoMs - peer.askedConfigurationMs < this.settings.heartbeatMs / 2) return;
     peer.askedConfigurationMs = this.now.monoMs;
     this.send(from, { kind: "fetch-configuration" });
+  }
+
+  isFenced(shard: ShardId, node: NodeId): boolean {
+    if (this.mutant === "echoes-after-proposal") return false;
+    return this.#fences.some(({ removed }) => removed.has(`${shard}:${node}`));
   }
 
   takeCopyTurn(): boolean {
@@ -478,6 +485,8 @@ export class Core implements CoreSurface, Host {
     // Late answers are common; what is older than what this node has seen is refused whoever says it.
     if (configuration.version <= (current?.version ?? 0)) return;
     this.#configuration = configuration;
+    // A swap to this version or an earlier one has taken place by now, or never will.
+    this.#fences = this.#fences.filter(({ version }) => version > configuration.version);
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
@@ -641,6 +650,10 @@ export class Core implements CoreSurface, Host {
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
     if (edited.size > 0) this.#swap(withRecords(configuration, edited), [...reasons].join(", "));
+    else if (this.#fences.length > 0) {
+      // One that was to be removed is heard again; only another swap tells that the removal will not come late.
+      this.#swap(withRecords(configuration, edited), "settles an earlier proposal");
+    }
   }
 
   /** The next epoch that this node wants for a shard, or undefined. */
@@ -804,8 +817,21 @@ export class Core implements CoreSurface, Host {
   #swap(configuration: Configuration, reason: string): void {
     const id = this.#nextSwapId;
     this.#nextSwapId += 1;
+    this.#fence(configuration);
     this.#pending = { id, configuration, reason, askedMs: this.now.monoMs, via: undefined };
     this.#swaps.push({ id, configuration });
+  }
+
+  /** From the proposal of a removal on, until its outcome is known, the lease of whom it removes must not be renewed (R5). */
+  #fence(next: Configuration): void {
+    const removed = new Set<string>();
+    for (const shard of this.#configuration?.shards ?? []) {
+      const inSync = next.shards[shard.id]?.inSync ?? [];
+      for (const { node } of shard.inSync) {
+        if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
+      }
+    }
+    if (removed.size > 0) this.#fences.push({ version: next.version, removed });
   }
 
   #swapAnswered(

@@ -37,6 +37,8 @@ export interface Host {
   beatSoon(to?: NodeId): void;
   /** Asks a peer for its configuration, which seems to be newer. */
   askConfiguration(peer: NodeId): void;
+  /** A removal of the member from the shard has been proposed and may yet take place. */
+  isFenced(shard: ShardId, node: NodeId): boolean;
   /** Whether one more chunk of a copy may be read before the next drain ends: a turn must not take long. */
   takeCopyTurn(): boolean;
   /** Incarnation of the process at the other end of the data link; undefined without a link. */

@@ -41,8 +41,15 @@ export class Inbox {
     this.#waiting = this.#waiting.filter(({ message }) => message.epoch === this.#shard.epoch);
   }
 
+  /** What came over a link that is gone is sent again; answers to the old copies would overtake those to the new. */
   disconnected(peer: NodeId): void {
-    if (this.#waiting.length > 0) this.#waiting = this.#waiting.filter(({ from }) => from !== peer);
+    this.#waiting = this.#waiting.filter(({ from }) => from !== peer);
+    this.#readAfter.delete(peer);
+    for (const [seq, answers] of this.#answers) {
+      const others = answers.filter(({ stamp }) => stamp.node !== peer);
+      if (others.length > 0) this.#answers.set(seq, others);
+      else this.#answers.delete(seq);
+    }
   }
 
   receive(from: NodeId, message: Forward): void {

@@ -18,6 +18,8 @@ export const MUTANTS = {
   "counts-predecessors": "R5: heartbeats of another incarnation of a member count for it",
   "suspects-early": "R5: a member is removed before its lease has run out",
   "removes-live-at-once": "R5: a live member is removed while it still has echoes",
+  "echoes-after-proposal":
+    "R5: who has proposed to remove a member goes on echoing it until the swap is done",
   "stall-restarts": "R5: every stall restarts the suspicion timers",
   "unproven-acts": "R6: a member proposes before it has an epoch start",
   "no-relay": "R6: swaps go to the register only, never through a peer",

@@ -701,7 +701,8 @@ export class Shard {
     return {
       shard: this.id,
       epoch: this.epoch,
-      echoes: view.echoes && view.evictingSinceMs === undefined,
+      echoes:
+        view.echoes && view.evictingSinceMs === undefined && !this.#host.isFenced(this.id, peer),
       ackSeq: this.isStarted || this.#isCopied ? this.log.lastSeq : 0,
       commitSeq: this.commitSeq,
       startedEpoch: this.startedEpoch,

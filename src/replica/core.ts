@@ -147,8 +147,8 @@ export class Core implements CoreSurface, Host {
 
   /** When each removable (shard, member) was first found so, and how long it had been silent then. */
   readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
-  /** Removals that this node has proposed and that may yet take place: until then it echoes none of those to be removed. */
-  #fences: { readonly version: number; readonly removed: ReadonlySet<string> }[] = [];
+  /** Removals that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
+  readonly #fences = new Map<number, Set<string>>();
   readonly #removals = new Map<string, Removal>();
   readonly #inSyncSinceMs = new Map<string, number>();
   /** Failovers whose shard does not serve again yet. */
@@ -214,7 +214,8 @@ export class Core implements CoreSurface, Host {
 
   isFenced(shard: ShardId, node: NodeId): boolean {
     if (this.mutant === "echoes-after-proposal") return false;
-    return this.#fences.some(({ removed }) => removed.has(`${shard}:${node}`));
+    if (this.#fences.size === 0) return false;
+    return [...this.#fences.values()].some((removed) => removed.has(`${shard}:${node}`));
   }
 
   takeCopyTurn(): boolean {
@@ -486,7 +487,9 @@ export class Core implements CoreSurface, Host {
     if (configuration.version <= (current?.version ?? 0)) return;
     this.#configuration = configuration;
     // A swap to this version or an earlier one has taken place by now, or never will.
-    this.#fences = this.#fences.filter(({ version }) => version > configuration.version);
+    for (const version of this.#fences.keys()) {
+      if (version <= configuration.version) this.#fences.delete(version);
+    }
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
@@ -650,7 +653,7 @@ export class Core implements CoreSurface, Host {
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
     if (edited.size > 0) this.#swap(withRecords(configuration, edited), [...reasons].join(", "));
-    else if (this.#fences.length > 0) {
+    else if (this.#fences.size > 0) {
       // One that was to be removed is heard again; only another swap tells that the removal will not come late.
       this.#swap(withRecords(configuration, edited), "settles an earlier proposal");
     }
@@ -824,14 +827,14 @@ export class Core implements CoreSurface, Host {
 
   /** From the proposal of a removal on, until its outcome is known, the lease of whom it removes must not be renewed (R5). */
   #fence(next: Configuration): void {
-    const removed = new Set<string>();
+    const removed = this.#fences.get(next.version) ?? new Set<string>();
     for (const shard of this.#configuration?.shards ?? []) {
       const inSync = next.shards[shard.id]?.inSync ?? [];
       for (const { node } of shard.inSync) {
         if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
       }
     }
-    if (removed.size > 0) this.#fences.push({ version: next.version, removed });
+    if (removed.size > 0) this.#fences.set(next.version, removed);
   }
 
   #swapAnswered(

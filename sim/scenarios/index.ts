@@ -24,6 +24,7 @@ import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
 import { scenario as registerBlindMember } from "./register-blind-member.ts";
 import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
 import { scenario as relayOwnRemoval } from "./relay-own-removal.ts";
+import { scenario as resentReadOfEndedKey } from "./resent-read-of-ended-key.ts";
 import { scenario as resetStream } from "./reset-stream.ts";
 import { scenario as restartedMember } from "./restarted-member.ts";
 import type { Scenario } from "./scenario.ts";
@@ -56,6 +57,7 @@ export const SCENARIOS: readonly Scenario[] = [
   registerBlindMember,
   registerBlindPrimary,
   relayOwnRemoval,
+  resentReadOfEndedKey,
   restartedMember,
   stallRestart,
   wallClockAndExpiry,

@@ -77,10 +77,6 @@ export class Courier {
     this.#shard = shard;
   }
 
-  get size(): number {
-    return this.#undecided.size;
-  }
-
   submit(operation: Operation): void {
     this.#submitted += 1;
     const pending: Pending = {
@@ -161,7 +157,7 @@ export class Courier {
     }
     if (!shard.isPrimary) return this.#forward(pending, session);
     if (!shard.canOrder) return false;
-    this.#order(pending);
+    this.#readAndDelete(pending);
     return true;
   }
 
@@ -184,7 +180,7 @@ export class Courier {
     this.#finish(pending, wasOrdered ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
   }
 
-  /** Runs it as the primary, unless the log already holds it; then the reads that are to follow it. */
+  /** Runs a write as the primary, unless the log already holds it; then the reads that are to follow it. */
   #order(pending: Pending): void {
     const shard = this.#shard;
     const stamp = this.#stamp(pending);
@@ -201,6 +197,12 @@ export class Courier {
       this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
     }
     this.#readAll(reads ?? []);
+  }
+
+  /** A read at the primary that finds a key past its time, which it deletes first. */
+  #readAndDelete(pending: Pending): void {
+    const outcome = this.#shard.execute(pending.operation.request, undefined, undefined);
+    this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
   }
 
   #waitSeq(outcome: Outcome & { readonly seq: number }): number {
@@ -353,7 +355,7 @@ export class Courier {
     const { request } = pending.operation;
     let outcome = shard.read(request);
     if (outcome === undefined && shard.isPrimary && shard.canOrder) {
-      this.#order(pending);
+      this.#readAndDelete(pending);
       return true;
     }
     // What is forwarded now, or later, would come behind the session's later writes.

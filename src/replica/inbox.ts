@@ -93,12 +93,12 @@ export class Inbox {
     if (!request.isWrite) {
       const outcome = shard.read(request);
       if (outcome !== undefined) {
-        this.#answerRead(stamp, outcome);
+        this.#answerRead(stamp, outcome, 0);
         return;
       }
     }
     const outcome = shard.execute(request, stamp, undefined);
-    if (outcome.seq === 0) this.#answerRead(stamp, outcome);
+    if (!request.isWrite) this.#answerRead(stamp, outcome, outcome.seq);
     else if (shard.isAsync && !this.#isMember(from)) this.#answer(stamp, outcome.reply);
   }
 
@@ -132,9 +132,11 @@ export class Inbox {
       : reply;
   }
 
-  #answerRead(stamp: Stamp, outcome: Outcome): void {
+  /** @param seq of the entry that deleted what the read found past its time; 0 if there is none. */
+  #answerRead(stamp: Stamp, outcome: Outcome, seq: number): void {
     const { node } = stamp;
-    const after = Math.max(this.#shard.waitSeq(outcome.readSeq), this.#readAfter.get(node) ?? 0);
+    const sawSeq = Math.max(this.#shard.waitSeq(outcome.readSeq), seq);
+    const after = Math.max(sawSeq, this.#readAfter.get(node) ?? 0);
     this.#readAfter.set(node, after);
     this.#answerAt(stamp, after, outcome.reply);
   }

@@ -38,6 +38,7 @@ export const MUTANTS = {
   "copy-without-stamps": "R10: a copy does not bring the stamps",
   "no-stamp-check": "R10: a primary runs whatever arrives",
   "blind-resend": "R10: at an epoch change everything is sent again under new stamps",
+  "remembers-reads": "R10: a forwarded read that deleted a key past its time is not run again",
   "never-resends": "R10: nothing is sent again after a reset",
   "backup-expires": "R11: backups judge by their own clocks that a key has ended",
   "sets-back-the-clock": "R11: a new primary's clock may start before the last one's",

@@ -27,7 +27,7 @@ export interface ShardView {
   findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
   execute(
     request: Request,
-    stamp: Stamp,
+    stamp: Stamp | undefined,
     answersAfter: number | undefined,
   ): Outcome & { readonly seq: number };
 }

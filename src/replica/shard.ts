@@ -433,14 +433,17 @@ export class Shard {
 
   /**
    * Runs a request at the primary. It becomes an entry if it changed something. A write that changed nothing becomes an
-   * entry without effects if it cannot be answered at once: then the log remembers that it ran, and where.
+   * entry without effects if it cannot be answered at once: then the log remembers that it ran, and where. A read that
+   * found a key past its time deletes it, and is not remembered: asked again, it has to see what its session's earlier
+   * reads see then.
+   * @param stamp a write's, or a forwarded read's; undefined for a read of this node.
    * @param answersAfter what else has to be committed before an answer; undefined for another node's command, which is
    *   never answered at once.
    * @returns the entry's seq, or 0 if there is none.
    */
   execute(
     request: Request,
-    stamp: Stamp,
+    stamp: Stamp | undefined,
     answersAfter: number | undefined,
   ): Outcome & { readonly seq: number } {
     const seq = this.log.lastSeq + 1;
@@ -451,7 +454,11 @@ export class Shard {
         Math.max(this.waitSeq(outcome.readSeq), answersAfter) <= this.commitSeq;
       if (!request.isWrite || isAnswered) return { ...outcome, seq: 0 };
     }
-    this.#order(stamp, outcome.reply, outcome.effects);
+    if (request.isWrite || this.#host.mutant === "remembers-reads") {
+      this.#order(stamp, outcome.reply, outcome.effects);
+    } else {
+      this.#order(undefined, null, outcome.effects);
+    }
     return { ...outcome, seq };
   }
 

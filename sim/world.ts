@@ -75,6 +75,9 @@ export class World implements Carrier {
       heartbeatMs: 50,
       leaseMs: 300,
       driftBound: 0.05,
+      durability: "none",
+      flushMs: 1_000,
+      heartbeatChannel: "tcp",
       ...options.settings,
     };
     this.#isAsync = this.settings.replication === "async";
@@ -116,6 +119,7 @@ export class World implements Carrier {
       nodes: ids.map((id, index) => ({
         id,
         host: "127.0.0.1",
+        zone: "",
         peerPort: 9_001 + index,
         respPort: 7_001 + index,
         httpPort: 8_001 + index,

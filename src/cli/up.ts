@@ -301,17 +301,18 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
   checkPortRanges(options, peerPort, witnessPort);
   const clusterId = randomBytes(8).toString("hex");
   const settings: Settings = {
+    ...DEFAULT_SETTINGS,
     replication: options.replication,
     minInSync: options.minInSync,
     replicas,
     shardCount: options.shards,
     heartbeatMs: options.heartbeatMs,
     leaseMs: options.leaseMs,
-    driftBound: DEFAULT_SETTINGS.driftBound,
   };
   const ports = Array.from({ length: options.nodes }, (_, index) => ({
     id: `n${index + 1}`,
     host: options.host,
+    zone: "",
     respPort: options.port + index,
     httpPort: options.httpPort + index,
     peerPort: peerPort + index,

@@ -26,6 +26,7 @@ const FIRST = initialConfiguration({
   nodes: ["n1", "n2"].map((id, index) => ({
     id,
     host: "127.0.0.1",
+    zone: "",
     peerPort: 1 + index,
     respPort: 3 + index,
     httpPort: 5 + index,

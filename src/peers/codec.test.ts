@@ -118,9 +118,20 @@ const configuration: fc.Arbitrary<Configuration> = fc
       heartbeatMs: 50,
       leaseMs: 300,
       driftBound: 0.001,
+      durability: "none",
+      flushMs: 1_000,
+      heartbeatChannel: "tcp",
     },
     nodes: [
-      { id: "n1", host: "127.0.0.1", peerPort: 1, respPort: 2, httpPort: 3, incarnation: 2 ** 47 },
+      {
+        id: "n1",
+        host: "127.0.0.1",
+        zone: "",
+        peerPort: 1,
+        respPort: 2,
+        httpPort: 3,
+        incarnation: 2 ** 47,
+      },
     ],
     shards: [
       {

@@ -9,6 +9,7 @@ function configurationOf(nodes: number, shardCount: number, replicas: number) {
     nodes: Array.from({ length: nodes }, (_, index) => ({
       id: `n${index + 1}`,
       host: "127.0.0.1",
+      zone: "",
       peerPort: 1000 + index,
       respPort: 2000 + index,
       httpPort: 3000 + index,

@@ -17,6 +17,9 @@ export const DEFAULT_SETTINGS: Settings = {
   heartbeatMs: 50,
   leaseMs: 300,
   driftBound: 0.05,
+  durability: "none",
+  flushMs: 1_000,
+  heartbeatChannel: "tcp",
 };
 
 export interface PlacementOptions {

@@ -19,11 +19,22 @@ export interface Settings {
   readonly leaseMs: number;
   /** Bound on the drift between any two clocks, as a fraction (ρ of R5). */
   readonly driftBound: number;
+  /**
+   * What an in-sync replica has done with a write when it acknowledges it: `fsync` it is on disk, `async` it will be within
+   * `flushMs`, `none` it is in memory only.
+   */
+  readonly durability: "fsync" | "async" | "none";
+  /** Time between two flushes under `async`. */
+  readonly flushMs: number;
+  /** What heartbeats go over. */
+  readonly heartbeatChannel: "udp" | "tcp";
 }
 
 export interface NodeRecord {
   readonly id: NodeId;
   readonly host: string;
+  /** Nodes of one zone may fail together; empty if nothing is known. A shard's copies go to different zones where they can. */
+  readonly zone: string;
   readonly peerPort: number;
   readonly respPort: number;
   readonly httpPort: number;

@@ -67,6 +67,9 @@ const UNKNOWN_SETTINGS: Settings = {
   heartbeatMs: 50,
   leaseMs: 300,
   driftBound: 0.05,
+  durability: "none",
+  flushMs: 1_000,
+  heartbeatChannel: "tcp",
 };
 
 interface Peer {

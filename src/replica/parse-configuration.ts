@@ -26,6 +26,11 @@ const INCARNATION_END = 2 ** 48;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 const CLUSTER_ID = /^[\x21-\x7e]{1,128}$/;
 const NODES_MAX = 256;
+const REPLICATIONS = ["sync", "async"] as const;
+const DURABILITIES = ["fsync", "async", "none"] as const;
+const CHANNELS = ["udp", "tcp"] as const;
+/** As a name, or nothing. */
+const ZONE = /^[A-Za-z0-9_.-]{0,64}$/;
 
 /**
  * @param value what `JSON.parse` gave.
@@ -60,22 +65,21 @@ export function parseConfiguration(value: unknown): Configuration {
 
 function parseSettings(value: unknown): Settings {
   const settings = object(value, "settings");
-  const replication = settings["replication"];
-  if (replication !== "sync" && replication !== "async") {
-    throw malformed("settings.replication", "must be sync or async");
-  }
   const driftBound = settings["driftBound"];
   if (typeof driftBound !== "number" || !(driftBound >= 0 && driftBound < 1)) {
     throw malformed("settings.driftBound", "must be from 0 to below 1");
   }
   return {
-    replication,
+    replication: oneOf(settings["replication"], "settings.replication", REPLICATIONS),
     minInSync: integer(settings["minInSync"], "settings.minInSync", 1),
     replicas: integer(settings["replicas"], "settings.replicas", 1),
     shardCount: integer(settings["shardCount"], "settings.shardCount", 1, SLOT_COUNT),
     heartbeatMs: positive(settings["heartbeatMs"], "settings.heartbeatMs"),
     leaseMs: positive(settings["leaseMs"], "settings.leaseMs"),
     driftBound,
+    durability: oneOf(settings["durability"], "settings.durability", DURABILITIES),
+    flushMs: positive(settings["flushMs"], "settings.flushMs"),
+    heartbeatChannel: oneOf(settings["heartbeatChannel"], "settings.heartbeatChannel", CHANNELS),
   };
 }
 
@@ -89,6 +93,7 @@ function parseNode(value: unknown, index: number): NodeRecord {
   return {
     id: text(node["id"], `${at}.id`, NAME),
     host,
+    zone: text(node["zone"], `${at}.zone`, ZONE),
     peerPort: integer(node["peerPort"], `${at}.peerPort`, 0, 65_535),
     respPort: integer(node["respPort"], `${at}.respPort`, 0, 65_535),
     httpPort: integer(node["httpPort"], `${at}.httpPort`, 0, 65_535),
@@ -146,6 +151,12 @@ function checkSlots(shards: readonly ShardRecord[], settings: Settings): void {
     next = shard.lastSlot + 1;
   }
   if (next !== SLOT_COUNT) throw malformed("shards", "do not cover all slots");
+}
+
+function oneOf<T extends string>(value: unknown, path: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === value);
+  if (found === undefined) throw malformed(path, `must be one of ${choices.join(", ")}`);
+  return found;
 }
 
 function object(value: unknown, path: string): Readonly<Record<string, unknown>> {

@@ -14,6 +14,7 @@ export function documentOf(version: number, mark = 1, clusterId = "contract"): C
     nodes: ["n1", "n2", "n3"].map((id, index) => ({
       id,
       host: "127.0.0.1",
+      zone: "",
       peerPort: 7101 + index,
       respPort: 7001 + index,
       httpPort: 8001 + index,

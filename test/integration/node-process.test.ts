@@ -67,6 +67,7 @@ async function createCluster(t: TestContext, count: number): Promise<Cluster> {
   const nodes = Array.from({ length: count }, (_, index) => ({
     id: `n${index + 1}`,
     host: "127.0.0.1",
+    zone: "",
     peerPort: ports[index * 3] ?? 0,
     respPort: ports[index * 3 + 1] ?? 0,
     httpPort: ports[index * 3 + 2] ?? 0,

@@ -111,8 +111,21 @@ function configurationOf(shardCount: number): Configuration {
       heartbeatMs: 50,
       leaseMs: 300,
       driftBound: 0.05,
+      durability: "none",
+      flushMs: 1_000,
+      heartbeatChannel: "tcp",
     },
-    nodes: [{ id: "n1", host: "127.0.0.1", peerPort: 1, respPort: 2, httpPort: 3, incarnation: 1 }],
+    nodes: [
+      {
+        id: "n1",
+        host: "127.0.0.1",
+        zone: "",
+        peerPort: 1,
+        respPort: 2,
+        httpPort: 3,
+        incarnation: 1,
+      },
+    ],
     shards: Array.from({ length: shardCount }, (_none, id) => ({
       id,
       firstSlot: Math.floor(id * width),

@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { CliError } from "./cli-error.ts";
 import {
-  type ClusterState,
   clusterExists,
+  isKeptDown,
   killNode,
   launch,
   liveProcesses,
@@ -20,84 +17,15 @@ import {
   resumeNode,
   standingOf,
   startNode,
-  writeClusterPlan,
 } from "./cluster-state.ts";
-import { type ProcessIdentity, pause, processStanding, signalProcess } from "./processes.ts";
-import {
-  type Report,
-  type StartOptions,
-  startCluster,
-  stopCluster,
-  watchCluster,
-} from "./supervisor.ts";
+import { type ProcessIdentity, processStanding, signalProcess } from "./processes.ts";
+import { startCluster, stopCluster } from "./supervisor.ts";
+import { makeCluster, READY_NODE, starting, until, WAITING_WITNESS } from "./testing.ts";
 
-/** A node that does nothing but say that it is ready. */
-const READY_NODE = `
-import { createServer } from "node:http";
-createServer((_, response) => response.end("ready")).listen(Number(process.argv[2]), "127.0.0.1");
-console.log("listening");
-`;
-const WAITING_WITNESS = "setInterval(() => undefined, 1000);";
 const FAILING_NODE = 'console.log("cannot open the disk"); process.exit(3);';
 const STUBBORN_NODE = `process.on("SIGTERM", () => undefined); ${READY_NODE}`;
 
 const neverStopping = new AbortController().signal;
-
-function starting(stopping: AbortSignal, report: Report): StartOptions {
-  return { report, stopping, formCluster: async () => undefined };
-}
-
-async function makeCluster(t: TestContext, scripts: readonly string[]): Promise<ClusterState> {
-  const dir = mkdtempSync(join(tmpdir(), "hothot-state-"));
-  const script = (name: string, text: string): string => {
-    const path = join(dir, `${name}.mjs`);
-    writeFileSync(path, text);
-    return path;
-  };
-  const nodes = [];
-  for (const [index, text] of scripts.entries()) {
-    const id = `n${index + 1}`;
-    const httpPort = await freePort();
-    nodes.push({
-      id,
-      host: "127.0.0.1",
-      respPort: 0,
-      peerPort: 0,
-      httpPort,
-      args: [script(id, text), String(httpPort)],
-    });
-  }
-  const state = writeClusterPlan(dir, {
-    format: 1,
-    clusterId: "test",
-    witness: {
-      id: "witness",
-      url: "http://127.0.0.1:1",
-      args: [script("witness", WAITING_WITNESS)],
-    },
-    nodes,
-  });
-  t.after(async () => {
-    const hurry = new AbortController();
-    hurry.abort();
-    await stopCluster(state, () => undefined, hurry.signal);
-    rmSync(dir, { recursive: true, force: true });
-  });
-  return state;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 1_000 && !condition(); i += 1) await pause(20);
-  assert.ok(condition(), "the condition did not come true within 20 s");
-}
 
 test("a cluster starts, tells of its nodes, and stops whole", async (t) => {
   const state = await makeCluster(t, [READY_NODE, READY_NODE]);
@@ -164,6 +92,45 @@ test("kill, start, pause and resume act on the one process that is meant", async
   assert.throws(() => pauseNode(state, "n9"), /n1, n2, witness/);
 });
 
+test("what is killed is kept down until it is started, also what had ended before", async (t) => {
+  const state = await makeCluster(t, [READY_NODE]);
+  await startCluster(
+    state,
+    starting(neverStopping, () => undefined),
+  );
+  const first = processOf(state, "n1");
+  assert.ok(first !== undefined);
+  signalProcess(first, "SIGKILL");
+  await until(() => standingOf(state, "n1") === "gone");
+  assert.equal(isKeptDown(state, "n1"), false);
+  await killNode(state, "n1");
+  assert.equal(isKeptDown(state, "n1"), true);
+  await startNode(state, "n1");
+  assert.equal(isKeptDown(state, "n1"), false);
+  await killNode(state, "n1");
+  assert.equal(isKeptDown(state, "n1"), true);
+  removeClusterPlan(state);
+  assert.equal(isKeptDown(state, "n1"), false);
+  await startNode(state, "n1");
+});
+
+test("of several who start a process one does, and a lock of the dead is no lock", async (t) => {
+  const state = await makeCluster(t, [READY_NODE]);
+  const attempts = await Promise.allSettled(
+    Array.from({ length: 5 }, () => launch(state, state.witness)),
+  );
+  assert.equal(attempts.filter((each) => each.status === "fulfilled").length, 1);
+  for (const each of attempts) {
+    if (each.status === "rejected") assert.match(String(each.reason), /is being started by/);
+  }
+  assert.equal(existsSync(join(state.dir, "witness.lock")), false);
+  const lock = join(state.dir, "n1.lock");
+  writeFileSync(lock, JSON.stringify({ pid: process.pid, startedAt: "before the flood" }));
+  await startNode(state, "n1");
+  assert.equal(standingOf(state, "n1"), "running");
+  assert.equal(existsSync(lock), false);
+});
+
 test("a process is never mistaken for another that got its pid", async (t) => {
   const state = await makeCluster(t, [READY_NODE]);
   const identity = await launch(state, state.witness);
@@ -186,27 +153,6 @@ test("a paused or stubborn process is stopped too", async (t) => {
   await stopCluster(state, (line) => told.push(line), urgent.signal);
   assert.deepEqual(liveProcesses(state), []);
   assert.equal(told[0], "n2 did not stop in time and was killed");
-});
-
-test("the watch tells what happens to each process", async (t) => {
-  const state = await makeCluster(t, [READY_NODE]);
-  await startCluster(
-    state,
-    starting(neverStopping, () => undefined),
-  );
-  const stopping = new AbortController();
-  const told: string[] = [];
-  const watching = watchCluster(state, (line) => told.push(line), stopping.signal);
-  await killNode(state, "n1");
-  await until(() =>
-    told.some((line) => line.includes("hothot start n1") && line.includes("listening")),
-  );
-  await startNode(state, "n1");
-  await until(() => told.some((line) => line === "n1 was started again"));
-  await killNode(state, "witness");
-  await until(() => told.some((line) => line.includes("cannot fail over without it")));
-  stopping.abort();
-  await watching;
 });
 
 test("a missing, foreign or damaged state says what to do", async (t) => {

@@ -4,6 +4,8 @@
  *     cluster.json     what was started and how; written once
  *     NAME.pid.json    the process that runs NAME now or ran it last; written by whoever starts it
  *     NAME.log         what that process printed
+ *     NAME.down        there while NAME is to stay down: `hothot kill` makes it, `hothot start` removes it
+ *     NAME.lock        there while NAME is being started, with who starts it
  *
  * One file per process, because several programs start processes: `up` itself, `hothot start`, a test's nemesis.
  */
@@ -20,10 +22,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import type { BedPlan } from "./bed/bed.ts";
 import { CliError } from "./cli-error.ts";
 import {
   identifyProcess,
   isErrorWithCode,
+  type ProcessEnding,
   type ProcessIdentity,
   type ProcessStanding,
   processEnds,
@@ -37,6 +41,8 @@ export interface LaunchPlan {
   readonly id: string;
   /** Arguments of this Node.js, the script first. */
   readonly args: readonly string[];
+  /** The network namespace that it runs in, if not in the machine's own. */
+  readonly namespace?: string;
 }
 
 /** A data node of the cluster with its addresses. */
@@ -53,6 +59,8 @@ export interface ClusterPlan {
   readonly clusterId: string;
   readonly witness: LaunchPlan & { readonly url: string };
   readonly nodes: readonly NodePlan[];
+  /** The network that the processes run in, if it was made for them. */
+  readonly bed?: BedPlan;
 }
 
 /** The cluster's plan together with the processes that run or ran it. */
@@ -102,6 +110,7 @@ export function writeClusterPlan(dir: string, plan: ClusterPlan): ClusterState {
 export function removeClusterPlan(state: ClusterState): void {
   for (const id of [...processNames(state), SUPERVISOR])
     rmSync(pidPath(state, id), { force: true });
+  forgetMarks(state);
   rmSync(join(state.dir, FILE), { force: true });
 }
 
@@ -112,8 +121,12 @@ export function processNames(state: ClusterState): string[] {
 
 /** @returns the process that runs, or ran, under this name; undefined if none was ever started. */
 export function processOf(state: ClusterState, id: string): ProcessIdentity | undefined {
+  return readIdentity(pidPath(state, id));
+}
+
+function readIdentity(path: string): ProcessIdentity | undefined {
   try {
-    const value: unknown = JSON.parse(readFileSync(pidPath(state, id), "utf8"));
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
     if (isIdentity(value)) return value;
   } catch {
     // A missing or torn file tells as little as a process that was never started.
@@ -151,13 +164,35 @@ export function logPath(state: ClusterState, id: string): string {
 /**
  * Starts a process of the plan, its output appended to its log. It stands in its own process group, so that a Ctrl-C in
  * the terminal reaches the supervisor alone, which then stops the rest in order.
+ * @param onEnd told how it ended, if that happens while the calling process lives.
  * @throws CliError if it already runs or cannot be started.
  */
-export async function launch(state: ClusterState, plan: LaunchPlan): Promise<ProcessIdentity> {
-  if (standingOf(state, plan.id) !== "gone") throw new CliError(`${plan.id} is running already.`);
+export async function launch(
+  state: ClusterState,
+  plan: LaunchPlan,
+  onEnd?: (ending: ProcessEnding) => void,
+): Promise<ProcessIdentity> {
+  const unlock = lockLaunch(state, plan.id);
+  try {
+    if (standingOf(state, plan.id) !== "gone") throw new CliError(`${plan.id} is running already.`);
+    return await spawnProcess(state, plan, onEnd);
+  } finally {
+    unlock();
+  }
+}
+
+async function spawnProcess(
+  state: ClusterState,
+  plan: LaunchPlan,
+  onEnd: ((ending: ProcessEnding) => void) | undefined,
+): Promise<ProcessIdentity> {
   const log = openSync(logPath(state, plan.id), "a");
   try {
-    const child = spawn(process.execPath, [...plan.args], {
+    const command = [process.execPath, ...plan.args];
+    // `ip` becomes the program that it runs, so the pid is the node's.
+    if (plan.namespace !== undefined) command.unshift("ip", "netns", "exec", plan.namespace);
+    const [program = process.execPath, ...args] = command;
+    const child = spawn(program, args, {
       detached: true,
       stdio: ["ignore", log, log],
     });
@@ -169,6 +204,7 @@ export async function launch(state: ClusterState, plan: LaunchPlan): Promise<Pro
         if (child.pid !== undefined) resolvePid(child.pid);
       });
     });
+    child.once("exit", (status, signal) => onEnd?.({ pid, status, signal }));
     child.unref();
     const identity = identifyProcess(pid);
     if (identity === undefined)
@@ -181,11 +217,54 @@ export async function launch(state: ClusterState, plan: LaunchPlan): Promise<Pro
 }
 
 /**
- * Kills a node's (or the witness's) process at once (SIGKILL) and waits until it is gone.
- * @throws CliError if there is no such process or it does not run.
+ * Only one may start a process at a time: of two, the one whose process loses the ports would else name it as the one that
+ * runs.
+ * @returns what ends the claim.
+ * @throws CliError if another process is starting it.
+ */
+function lockLaunch(state: ClusterState, id: string): () => void {
+  const path = lockPath(state, id);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      writeFileSync(path, JSON.stringify(identifyProcess(process.pid)), { flag: "wx" });
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if (!isErrorWithCode(error) || error.code !== "EEXIST") {
+        throw new CliError(`Cannot write ${path}: ${String(error)}`, { cause: error });
+      }
+      const holder = readIdentity(path);
+      // A lock outlives its holder only if that was killed in the middle of a start.
+      const isHeld = holder === undefined || processStanding(holder) !== "gone";
+      if (isHeld || attempt > 1) {
+        const who = holder === undefined ? "another process" : `process ${holder.pid}`;
+        throw new CliError(`${id} is being started by ${who}; if it is not, remove ${path}`, {
+          cause: error,
+        });
+      }
+      rmSync(path, { force: true });
+    }
+  }
+}
+
+/** @returns whether the process was killed by `hothot kill` and not started since, so that nothing but `hothot start` may. */
+export function isKeptDown(state: ClusterState, id: string): boolean {
+  return existsSync(downPath(state, id));
+}
+
+/**
+ * Kills a node's (or the witness's) process at once (SIGKILL) and waits until it is gone. It stays down until `startNode`,
+ * also if it had ended by itself before and was about to be started again.
+ * @throws CliError if there is no such process or it is down already.
  */
 export async function killNode(state: ClusterState, id: string): Promise<void> {
+  const hasEnded = isPlanned(state, id) && standingOf(state, id) === "gone";
+  if (hasEnded && processOf(state, id) !== undefined && !isKeptDown(state, id)) {
+    writeFileSync(downPath(state, id), "");
+    return;
+  }
   const identity = runningProcess(state, id);
+  // Before the signal: a supervisor that sees it end must know already that this was meant.
+  writeFileSync(downPath(state, id), "");
   signalProcess(identity, "SIGKILL");
   if (!(await processEnds(identity, 10_000)))
     throw new CliError(`${id} (pid ${identity.pid}) cannot be killed.`);
@@ -214,18 +293,31 @@ export function resumeNode(state: ClusterState, id: string): void {
  */
 export async function startNode(state: ClusterState, id: string): Promise<void> {
   await launch(state, planOf(state, id));
+  // Only now: a supervisor that saw no mark and no process would start one of its own.
+  rmSync(downPath(state, id), { force: true });
+}
+
+/** Forgets that processes were to stay down; for a cluster that is yet to be started. */
+export function forgetMarks(state: ClusterState): void {
+  for (const id of processNames(state)) {
+    for (const path of [downPath(state, id), lockPath(state, id)]) rmSync(path, { force: true });
+  }
 }
 
 /**
  * @returns the plan of a node or of the witness.
  * @throws CliError if there is none of this name.
  */
-function planOf(state: ClusterState, id: string): LaunchPlan {
+export function planOf(state: ClusterState, id: string): LaunchPlan {
   const plan = [...state.nodes, state.witness].find((each) => each.id === id);
   if (plan === undefined) {
     throw new CliError(`There is no node ${id}. The names are: ${processNames(state).join(", ")}`);
   }
   return plan;
+}
+
+function isPlanned(state: ClusterState, id: string): boolean {
+  return processNames(state).includes(id);
 }
 
 function runningProcess(state: ClusterState, id: string): ProcessIdentity {
@@ -239,6 +331,14 @@ function runningProcess(state: ClusterState, id: string): ProcessIdentity {
 
 function pidPath(state: ClusterState, id: string): string {
   return join(state.dir, `${id}.pid.json`);
+}
+
+function downPath(state: ClusterState, id: string): string {
+  return join(state.dir, `${id}.down`);
+}
+
+function lockPath(state: ClusterState, id: string): string {
+  return join(state.dir, `${id}.lock`);
 }
 
 /** A reader sees the whole file or the one before, never half of it. */

@@ -22,8 +22,9 @@ interface Control {
 const CONTROLS: readonly Control[] = [
   {
     name: "kill",
-    description: "kill a node's process (SIGKILL), as a crash would",
-    done: (id) => `${id} is killed; bring it back with: hothot start ${id}`,
+    description:
+      "kill a node's process (SIGKILL), as a crash would, and keep it down until `hothot start`",
+    done: (id) => `${id} is killed and stays down; bring it back with: hothot start ${id}`,
     act: killNode,
   },
   {

@@ -16,6 +16,13 @@ export interface ProcessIdentity {
 /** How a process stands. A paused one is alive but is not scheduled. */
 export type ProcessStanding = "running" | "paused" | "gone";
 
+/** How a process has ended: with a status, or by a signal. */
+export interface ProcessEnding {
+  readonly pid: number;
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /** @returns the identity of the live process `pid`, or undefined if there is none. */
 export function identifyProcess(pid: number): ProcessIdentity | undefined {
   const facts = readFacts(pid);

@@ -1,12 +1,10 @@
-/**
- * Starts, watches and stops the processes of a cluster on this machine. It never restarts a node by itself: what the
- * cluster does without it is there to be seen, and `hothot start` brings it back.
- */
+/** Starts and stops the processes of a cluster on this machine; `watch-cluster.ts` sees to them while they run. */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { CliError } from "./cli-error.ts";
 import {
   type ClusterState,
+  type LaunchPlan,
   launch,
   logPath,
   processNames,
@@ -14,7 +12,7 @@ import {
   standingOf,
 } from "./cluster-state.ts";
 import { callHttp } from "./http-client.ts";
-import { type ProcessStanding, pause, processEnds, signalProcess } from "./processes.ts";
+import { type ProcessEnding, pause, processEnds, signalProcess } from "./processes.ts";
 
 /** Where progress and trouble are told. */
 export type Report = (line: string) => void;
@@ -24,7 +22,6 @@ const START_MS_MAX = 60_000;
 const NODE_STOP_MS_MAX = 8_000;
 const WITNESS_STOP_MS_MAX = 3_000;
 const KILL_MS_MAX = 5_000;
-const WATCH_INTERVAL_MS = 250;
 const PROBE_MS_MAX = 2_000;
 
 /** How a cluster is started. */
@@ -34,6 +31,8 @@ export interface StartOptions {
   readonly stopping: AbortSignal;
   /** Gives the register the first configuration; called when the witness was started and no node was. */
   readonly formCluster: () => Promise<void>;
+  /** Is given how each of the processes ended, by name, whenever that happens. */
+  readonly endings: Map<string, ProcessEnding>;
 }
 
 /**
@@ -41,11 +40,15 @@ export interface StartOptions {
  * @throws CliError if a process ends, the time is up, or it is asked to stop meanwhile. Then the caller has to stop what runs.
  */
 export async function startCluster(state: ClusterState, options: StartOptions): Promise<void> {
-  const { report, stopping } = options;
+  const { report, stopping, endings } = options;
+  const start = (plan: LaunchPlan) =>
+    launch(state, plan, (ending) => {
+      endings.set(plan.id, ending);
+    });
   const deadline = performance.now() + START_MS_MAX;
-  await launch(state, state.witness);
+  await start(state.witness);
   await options.formCluster();
-  for (const node of state.nodes) await launch(state, node);
+  for (const node of state.nodes) await start(node);
   const waiting = new Set(state.nodes);
   while (waiting.size > 0) {
     stopIfAsked(stopping);
@@ -68,25 +71,6 @@ export async function startCluster(state: ClusterState, options: StartOptions): 
       );
     }
     await pause(50);
-  }
-}
-
-/** Tells of every process that ends, returns, stops or goes on, until `stopping` is set. */
-export async function watchCluster(
-  state: ClusterState,
-  report: Report,
-  stopping: AbortSignal,
-): Promise<void> {
-  const standings = new Map<string, ProcessStanding>();
-  for (const id of processNames(state)) standings.set(id, standingOf(state, id));
-  while (!stopping.aborted) {
-    for (const [id, before] of standings) {
-      const now = standingOf(state, id);
-      if (now === before) continue;
-      standings.set(id, now);
-      report(describeChange(state, id, before, now));
-    }
-    await pauseUnless(stopping, WATCH_INTERVAL_MS);
   }
 }
 
@@ -175,46 +159,4 @@ async function isReady(host: string, port: number): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-function describeChange(
-  state: ClusterState,
-  id: string,
-  before: ProcessStanding,
-  now: ProcessStanding,
-): string {
-  if (now === "paused") return `${id} is paused; let it go on with: hothot resume ${id}`;
-  if (now === "running") return before === "gone" ? `${id} was started again` : `${id} goes on`;
-  const tail = wordsOf(logTail(state, id, 1));
-  const consequence =
-    id === state.witness.id
-      ? "the nodes serve on, but cannot fail over without it"
-      : "the others serve on";
-  const lastWords = tail === "" ? "" : `\n  last in its log: ${tail}`;
-  return `${id} has ended; ${consequence}. Start it again with: hothot start ${id}${lastWords}`;
-}
-
-/** The message of a line of a log, which is JSON unless the process died of something else; not all of what is long. */
-function wordsOf(line: string): string {
-  let words = line;
-  try {
-    const { msg } = JSON.parse(line) as { readonly msg?: unknown };
-    if (typeof msg === "string") words = msg;
-  } catch {
-    // Not a line of the logger: the end of a stack trace, say.
-  }
-  return words.length > 200 ? `${words.slice(0, 200)}…` : words;
-}
-
-function pauseUnless(stopping: AbortSignal, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      stopping.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    stopping.addEventListener("abort", done);
-    if (stopping.aborted) done();
-  });
 }

@@ -10,13 +10,16 @@ import { Option } from "commander";
 import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
 import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration, Settings } from "../replica/configuration.ts";
+import { buildBed, memberOf, planBed, removeBed } from "./bed/bed.ts";
 import { CliError } from "./cli-error.ts";
 import {
   type ClusterPlan,
   type ClusterState,
   clusterExists,
+  forgetMarks,
   liveProcesses,
   logPath,
+  type NodePlan,
   readClusterState,
   recordSupervisor,
   removeClusterPlan,
@@ -26,8 +29,9 @@ import {
 import { DEFAULT_DIR, parseCount, parsePort } from "./options.ts";
 import { formatTable, printLine, printNote } from "./output.ts";
 import { portTrouble } from "./ports.ts";
-import { pause } from "./processes.ts";
-import { type Report, startCluster, stopCluster, watchCluster } from "./supervisor.ts";
+import { type ProcessEnding, pause } from "./processes.ts";
+import { type Report, startCluster, stopCluster } from "./supervisor.ts";
+import { watchCluster } from "./watch-cluster.ts";
 
 /** What `hothot up` was asked for; every value checked by itself, not yet together. */
 interface UpOptions {
@@ -45,7 +49,10 @@ interface UpOptions {
   readonly leaseMs: number;
   readonly dir: string;
   readonly logLevel: string;
+  readonly bed?: true;
   readonly detach?: true;
+  /** False only with `--no-restart`. */
+  readonly restart: boolean;
   readonly enableFaults?: true;
   readonly enableDebug?: true;
 }
@@ -118,6 +125,11 @@ export function addUpCommand(program: Command, script: string): void {
         .choices(["trace", "debug", "info", "warn", "error"])
         .default("info"),
     )
+    .option("--no-restart", "leave a node or the witness that ends by itself as it is")
+    .option(
+      "--bed",
+      "give each process a network namespace and an address of its own, for: hothot check --nemesis net (Linux, root)",
+    )
     .option("--detach", "return when the cluster is ready and leave it running")
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
     .option("--enable-debug", "for tests: allow DEBUG SLEEP")
@@ -143,7 +155,7 @@ interface Sink {
 async function up(options: UpOptions, script: string, sink: Sink): Promise<number> {
   const design = designCluster(options, script);
   removeRemains(options.dir, sink.progress);
-  await checkPorts(options.host, design);
+  if (design.plan.bed === undefined) await checkPorts(options.host, design);
   const stopping = new AbortController();
   const urgent = new AbortController();
   const onSignal = (): void => {
@@ -155,7 +167,9 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
   process.on("SIGTERM", onSignal);
   process.on("SIGHUP", onSignal);
   const state = prepareState(options.dir, design);
+  const endings = new Map<string, ProcessEnding>();
   try {
+    if (state.bed !== undefined) await buildBed(state.bed);
     const count = state.nodes.length;
     sink.progress(
       `Starting ${count} ${count === 1 ? "node" : "nodes"} and a witness; logs are in ${state.dir}`,
@@ -164,13 +178,22 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
       report: sink.progress,
       stopping: stopping.signal,
       formCluster: () => fillRegister(state, design.configuration, stopping.signal),
+      endings,
     });
     sink.ready(welcome(state));
-    await watchCluster(state, sink.progress, stopping.signal);
+    await watchCluster(state, {
+      report: sink.progress,
+      stopping: stopping.signal,
+      endings,
+      restarts: options.restart,
+    });
     return 0;
   } finally {
     await stopCluster(state, sink.progress, urgent.signal);
-    if (liveProcesses(state).every((id) => id === "supervisor")) removeClusterPlan(state);
+    if (liveProcesses(state).every((id) => id === "supervisor")) {
+      if (state.bed !== undefined) removeBed(state.bed);
+      removeClusterPlan(state);
+    }
     sink.progress("Stopped.");
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
@@ -309,9 +332,15 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
     heartbeatMs: options.heartbeatMs,
     leaseMs: options.leaseMs,
   };
-  const ports = Array.from({ length: options.nodes }, (_, index) => ({
-    id: `n${index + 1}`,
-    host: options.host,
+  const ids = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
+  const bed = options.bed === true ? planBed([...ids, "witness"]) : undefined;
+  const hostOf = (id: string): string =>
+    bed === undefined ? options.host : memberOf(bed, id).address;
+  const placeOf = (id: string): { readonly namespace?: string } =>
+    bed === undefined ? {} : { namespace: memberOf(bed, id).namespace };
+  const ports = ids.map((id, index) => ({
+    id,
+    host: hostOf(id),
     zone: "",
     respPort: options.port + index,
     httpPort: options.httpPort + index,
@@ -319,18 +348,20 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
   }));
   const configuration = initialConfiguration({ clusterId, settings, nodes: ports });
   const dir = resolve(options.dir);
-  const witnessUrl = `http://${options.host}:${witnessPort}`;
+  const witnessUrl = `http://${hostOf("witness")}:${witnessPort}`;
   const plan: ClusterPlan = {
     format: 1,
     clusterId,
+    ...(bed === undefined ? {} : { bed }),
     witness: {
       id: "witness",
       url: witnessUrl,
+      ...placeOf("witness"),
       args: [
         script,
         "witness",
         ...["--cluster", clusterId],
-        ...["--host", options.host],
+        ...["--host", hostOf("witness")],
         ...["--port", String(witnessPort)],
         ...["--file", join(dir, REGISTER_FILE)],
         ...["--log-level", options.logLevel],
@@ -338,6 +369,7 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
     },
     nodes: ports.map((node) => ({
       ...node,
+      ...placeOf(node.id),
       args: [
         `--max-old-space-size=${heapMib(options.nodes)}`,
         script,
@@ -451,6 +483,7 @@ function removeRemains(dir: string, report: Report): void {
     );
   }
   report(`Forgetting a cluster that ended without being stopped (${state.dir})`);
+  if (state.bed !== undefined) removeBed(state.bed);
   removeClusterPlan(state);
 }
 
@@ -462,6 +495,7 @@ function prepareState(dir: string, design: ClusterDesign): ClusterState {
     rmSync(join(dir, `${id}.log`), { force: true });
   }
   const state = writeClusterPlan(dir, design.plan);
+  forgetMarks(state);
   recordSupervisor(state);
   return state;
 }
@@ -488,7 +522,12 @@ function welcome(state: ClusterState): string[] {
     ...formatTable(["node", "RESP", "HTTP", "peers"], rows),
     `witness at ${state.witness.url}`,
     "",
-    `Try: redis-cli -p ${first?.respPort} set a 1; redis-cli -p ${last?.respPort} get a`,
+    `Try: redis-cli ${hostOption(first)}-p ${first?.respPort} set a 1; redis-cli ${hostOption(last)}-p ${last?.respPort} get a`,
     "",
   ];
+}
+
+/** `redis-cli` asks this machine's loopback address unless it is told otherwise. */
+function hostOption(node: NodePlan | undefined): string {
+  return node === undefined || node.host === "127.0.0.1" ? "" : `-h ${node.host} `;
 }

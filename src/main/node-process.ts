@@ -18,11 +18,13 @@ import type { Register } from "../register/register.ts";
 import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration, Incarnation, NodeRecord } from "../replica/configuration.ts";
 import { Core } from "../replica/core.ts";
+import { ConfigurationError } from "../replica/parse-configuration.ts";
 import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
+import { SyncWatch } from "./sync-watch.ts";
 
 export interface NodeOptions {
   /** Must be one of the configuration's nodes; its ports are there. */
@@ -46,7 +48,10 @@ export interface NodeOptions {
 
 /** Exit statuses. */
 const STOPPED = 0;
+/** Starting it again may help. */
 const FAILED = 1;
+/** It does not belong where it was told to go: starting it again cannot help until somebody changes that. */
+const MISFIT = 78;
 /** A bug: an invariant of the core does not hold. */
 const BROKEN = 70;
 
@@ -56,16 +61,28 @@ const FIRST_READ_RETRY_MS = 200;
 const DRAIN_MS_MAX = 3000;
 const ANSWERS_MS_MAX = 2000;
 const CLOSE_MS_MAX = 1000;
+/** How often it is looked whether the node is ready. */
+const SYNC_LOOK_MS = 5000;
 
 /** What keeps a node from starting; its message is for the operator. */
 class StartError extends Error {
   override readonly name = "StartError";
+  /** Of the process. */
+  readonly exitStatus: typeof FAILED | typeof MISFIT;
+
+  constructor(
+    message: string,
+    options: { readonly exitStatus: typeof FAILED | typeof MISFIT; readonly cause?: unknown },
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.exitStatus = options.exitStatus;
+  }
 }
 
 /**
  * Runs a node until SIGTERM or SIGINT, which hand its shards over first. At most one node runs in a process.
- * @returns the exit status: 0 after a clean end, 1 if it could not start. A broken invariant ends the process by itself,
- *   with 70.
+ * @returns the exit status: 0 after a clean end, 1 if it could not start, 78 if it does not belong to that cluster. A broken
+ *   invariant ends the process by itself, with 70.
  */
 export async function runNode(options: NodeOptions): Promise<number> {
   const log = createLogger(options.nodeId, options.logLevel ?? "info");
@@ -88,13 +105,15 @@ export async function runNode(options: NodeOptions): Promise<number> {
     const configuration = await firstConfiguration(options, log, stopping.signal);
     if (configuration === undefined) return STOPPED;
     node = await startNode(options, configuration, log, die);
+    const watch = watchSync(node.driver, log);
     await aborted(stopping.signal);
+    clearInterval(watch);
     await stopNode(node, log);
     return STOPPED;
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     log.error(error.message);
-    return FAILED;
+    return error.exitStatus;
   } finally {
     process.off("SIGTERM", stop);
     process.off("SIGINT", stop);
@@ -138,10 +157,20 @@ async function firstConfiguration(
         const configuration = await register.read();
         if (configuration !== undefined) return configuration;
       } catch (error) {
-        trouble = messageOf(error);
+        if (isNewerFormat(error)) {
+          throw new StartError(
+            `the cluster was configured by a newer version of hothot (${rootMessageOf(error)}); install that version on this machine`,
+            { exitStatus: MISFIT, cause: error },
+          );
+        }
+        trouble = rootMessageOf(error);
       }
       // A line at once, then about one in five seconds.
-      if (attempt % 25 === 0) log.warn({ trouble }, "waiting for the configuration register");
+      if (attempt % 25 === 0)
+        log.warn(
+          { trouble, register: options.registerUrl },
+          "waiting for the configuration register; see that it runs, and that --register is its address",
+        );
       await Promise.race([
         new Promise((resolve) => setTimeout(resolve, FIRST_READ_RETRY_MS)),
         aborted(stopping),
@@ -218,7 +247,7 @@ async function startNode(
     tickMs: heartbeatMs / 5,
     fatal: die,
   });
-  if (links === undefined) throw new StartError("the driver made no links");
+  if (links === undefined) throw new Error("the driver made no links");
   const router = new Router(driver);
   resp = new RespServer({
     host,
@@ -293,14 +322,17 @@ function recordOf(configuration: Configuration, options: NodeOptions): NodeRecor
   const { nodeId, clusterId, registerUrl } = options;
   if (clusterId !== undefined && configuration.clusterId !== clusterId) {
     throw new StartError(
-      `the register at ${registerUrl} belongs to cluster ${configuration.clusterId}, not to ${clusterId}`,
+      `the register at ${registerUrl} belongs to cluster ${configuration.clusterId}, not to ${clusterId}; ` +
+        "give the address of this cluster's own register with --register, or the right --cluster",
+      { exitStatus: MISFIT },
     );
   }
   const record = configuration.nodes.find((node) => node.id === nodeId);
   if (record === undefined) {
     const names = configuration.nodes.map((node) => node.id).join(", ");
     throw new StartError(
-      `the cluster ${configuration.clusterId} has no node ${nodeId}; it has ${names}`,
+      `the cluster ${configuration.clusterId} has no node ${nodeId}; it has ${names}. Give one of these with --id`,
+      { exitStatus: MISFIT },
     );
   }
   return record;
@@ -314,7 +346,10 @@ function createRegister(
   try {
     return new WitnessRegister({ url, timeoutMs, onReachable });
   } catch (error) {
-    throw startError(`${url} is no address of a register: ${messageOf(error)}`, error);
+    throw new StartError(
+      `${url} is no address of a register: ${messageOf(error)}; it has to be such as http://127.0.0.1:17000`,
+      { exitStatus: MISFIT, cause: error },
+    );
   }
 }
 
@@ -329,13 +364,55 @@ async function listening<T>(
     return await listen();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const why = code === "EADDRINUSE" ? "it is in use" : messageOf(error);
-    throw startError(`cannot listen on ${host}:${port} (${what}): ${why}`, error);
+    throw new StartError(
+      `cannot listen on ${host}:${port} (${what}): ${listenTrouble(code, port) ?? messageOf(error)}`,
+      { exitStatus: FAILED, cause: error },
+    );
   }
 }
 
-function startError(message: string, cause: unknown): StartError {
-  return new StartError(message, { cause });
+/** What to do about an address that cannot be listened on. */
+function listenTrouble(code: string | undefined, port: number): string | undefined {
+  switch (code) {
+    case "EADDRINUSE":
+      return `it is in use; stop what uses it (ss -ltnp 'sport = :${port}' names it)`;
+    case "EADDRNOTAVAIL":
+      return "this machine has no such address; give one of its own with --host";
+    case "EACCES":
+      return "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)";
+    default:
+      return undefined;
+  }
+}
+
+/** Tells in the log why the node is not ready, if that lasts. @returns the timer. */
+function watchSync(driver: Driver, log: Logger): NodeJS.Timeout {
+  const watch = new SyncWatch();
+  return setInterval(() => {
+    const shards = driver.configuration()?.shards ?? [];
+    const replicas = new Map(shards.map((shard, index) => [index, shard.replicas]));
+    const trouble = watch.look(driver.status(), performance.now(), replicas);
+    if (trouble === undefined) return;
+    const { unreadyMs, reasons } = trouble;
+    log.warn(
+      { unreadyMs, reasons },
+      `not ready for ${Math.round(unreadyMs / 1000)} s: ${reasons.join("; ")}`,
+    );
+  }, SYNC_LOOK_MS);
+}
+
+function isNewerFormat(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (each instanceof ConfigurationError && each.code === "newer-format") return true;
+  }
+  return false;
+}
+
+/** The innermost cause's, which is the one that an operator can do something about. */
+function rootMessageOf(error: unknown): string {
+  return error instanceof Error && error.cause instanceof Error
+    ? rootMessageOf(error.cause)
+    : messageOf(error);
 }
 
 function readinessOf(driver: Driver): Readiness {

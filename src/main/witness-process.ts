@@ -15,9 +15,13 @@ export interface WitnessProcessOptions {
   readonly logLevel?: LogLevel;
 }
 
+/** Exit statuses: starting it again may help, or cannot until somebody changes what is wrong. */
+const FAILED = 1;
+const MISFIT = 78;
+
 /**
  * Runs a witness until SIGTERM or SIGINT.
- * @returns the exit status: 0 after a clean end, 1 if it could not start.
+ * @returns the exit status: 0 after a clean end, 1 if it could not start, 78 if its file is damaged or another cluster's.
  */
 export async function runWitness(options: WitnessProcessOptions): Promise<number> {
   const { host, port, file, clusterId, logLevel = "info" } = options;
@@ -37,10 +41,16 @@ export async function runWitness(options: WitnessProcessOptions): Promise<number
     log.info({ host, port: bound, file, version: witness.current?.version ?? 0 }, "started");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (error instanceof RegisterError) log.error(error.message);
-    else if (code === "EADDRINUSE") log.error(`cannot listen on ${host}:${port}: it is in use`);
-    else log.error({ err: error }, "cannot start");
-    return 1;
+    if (error instanceof RegisterError) {
+      log.error(error.message);
+      return MISFIT;
+    }
+    if (code === "EADDRINUSE") {
+      log.error(
+        `cannot listen on ${host}:${port}: it is in use; stop what uses it (ss -ltnp 'sport = :${port}' names it)`,
+      );
+    } else log.error({ err: error }, "cannot start");
+    return FAILED;
   }
   if (file === undefined) log.warn("no file given: the cluster is forgotten when this ends");
   const signal = await stopped;

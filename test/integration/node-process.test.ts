@@ -3,7 +3,11 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import * as http from "node:http";
 import * as net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -177,12 +181,45 @@ test("a node that cannot start says why, and joins nothing", async (t) => {
     await once(squatter, "close");
   }
   const stranger = startNode(t, cluster, "n9");
-  assert.equal(await stranger.ended, 1);
+  assert.equal(await stranger.ended, 78);
   assert.match(stranger.output(), /has no node n9; it has n1/);
   const lost = startNode(t, cluster, "n1", "--cluster", "other");
-  assert.equal(await lost.ended, 1);
+  assert.equal(await lost.ended, 78);
   assert.match(lost.output(), /belongs to cluster test, not to other/);
   assert.equal(await version(), 1, "none of them has written to the register");
+});
+
+test("a node whose cluster was configured by a newer version says so, and does not wait", async (t) => {
+  const document = JSON.stringify({ format: 99, clusterId: "test", version: 1 });
+  const newer = http.createServer((_, response) => response.end(document));
+  newer.listen(0, "127.0.0.1");
+  await once(newer, "listening");
+  t.after(() => newer.close());
+  const { port } = newer.address() as net.AddressInfo;
+  const node = start(t, ["node", "--id", "n1", "--register", `http://127.0.0.1:${port}`]);
+  assert.equal(await node.ended, 78, node.output());
+  assert.match(node.output(), /newer version of hothot .*format 99.*install/);
+});
+
+test("a witness whose file is another cluster's, or damaged, says so", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "hothot-witness-"));
+  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  const file = join(dir, "register.json");
+  const [port] = await freePorts(1);
+  const nodes = [{ id: "n1", host: "127.0.0.1", zone: "", peerPort: 1, respPort: 2, httpPort: 3 }];
+  const settings = { ...DEFAULT_SETTINGS, shardCount: 1, replicas: 1 };
+  const theirs = JSON.stringify(initialConfiguration({ clusterId: "theirs", nodes, settings }));
+  for (const [text, expected] of [
+    [theirs, /belongs to cluster theirs, not to ours/],
+    [theirs.slice(0, 100), /holds no valid configuration/],
+  ] as const) {
+    writeFileSync(file, text);
+    const args = ["--port", String(port), "--file", file, "--cluster", "ours"];
+    const witness = start(t, ["witness", ...args]);
+    assert.equal(await witness.ended, 78, witness.output());
+    assert.match(witness.output(), expected);
+    assert.equal(readFileSync(file, "utf8"), text, "nothing is damaged");
+  }
 });
 
 test("a node waits for its register, and ends when told to meanwhile", async (t) => {

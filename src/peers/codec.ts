@@ -528,7 +528,8 @@ function readHeartbeat(reader: ByteReader): Heartbeat {
   };
 }
 
-function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
+/** Entries as messages carry them; the store's log has the same bytes, so a change here is one of its format too. */
+export function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
   writer.varint(entries.length);
   for (const entry of entries) {
     writer.varint(entry.seq);
@@ -545,7 +546,8 @@ function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
   }
 }
 
-function readEntries(reader: ByteReader): readonly Entry[] {
+/** @throws PeerProtocolError at malformed input. */
+export function readEntries(reader: ByteReader): readonly Entry[] {
   const count = reader.count(5);
   const entries: Entry[] = [];
   for (let i = 0; i < count; i++) {
@@ -577,7 +579,8 @@ function readStamp(reader: ByteReader): Stamp {
   };
 }
 
-function writeStampRecords(writer: ByteWriter, records: readonly StampRecord[]): void {
+/** Stamps as messages and the store's checkpoints carry them. */
+export function writeStampRecords(writer: ByteWriter, records: readonly StampRecord[]): void {
   writer.varint(records.length);
   for (const record of records) {
     writer.string(record.node);
@@ -592,7 +595,8 @@ function writeStampRecords(writer: ByteWriter, records: readonly StampRecord[]):
   }
 }
 
-function readStampRecords(reader: ByteReader): readonly StampRecord[] {
+/** @throws PeerProtocolError at malformed input. */
+export function readStampRecords(reader: ByteReader): readonly StampRecord[] {
   const count = reader.count(4);
   const records: StampRecord[] = [];
   for (let i = 0; i < count; i++) {

@@ -178,6 +178,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
   position: fc.record({
     kind: fc.constant("position"),
     ...head,
+    isListed: fc.boolean(),
     isUsable: fc.boolean(),
     lastSeq: natural,
     lastEpoch: natural,
@@ -206,13 +207,19 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     outcome: fc.constantFrom("done", "conflict", "unknown"),
     configuration: fc.option(configuration, { nil: undefined }),
   }),
-  learn: fc.record({ kind: fc.constant("learn"), ...head }),
+  "feed-start": fc.record({
+    kind: fc.constant("feed-start"),
+    ...head,
+    copyId: natural,
+    fromSeq: natural,
+    wallMs: time,
+  }),
   "copy-start": fc.record({
     kind: fc.constant("copy-start"),
     ...head,
     copyId: natural,
     seq: natural,
-    lastEpoch: natural,
+    epochs: fc.array(fc.record({ epoch: natural, firstSeq: natural }), { maxLength: 3 }),
     commitSeq: natural,
     wallMs: time,
     stamps: fc.array(

@@ -25,6 +25,7 @@ import { unreachable } from "../kit/assert.ts";
 import type { Configuration } from "../replica/configuration.ts";
 import type {
   Entry,
+  EpochRow,
   Heartbeat,
   Message,
   ShardBeat,
@@ -58,7 +59,7 @@ const KIND = {
   configuration: 11,
   swapRequest: 12,
   swapAnswer: 13,
-  learn: 14,
+  feedStart: 14,
   copyStart: 15,
   copyChunk: 16,
   copyAck: 17,
@@ -236,6 +237,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.u8(KIND.position);
       writer.varint(message.shard);
       writer.varint(message.epoch);
+      writer.u8(message.isListed ? 1 : 0);
       writer.u8(message.isUsable ? 1 : 0);
       writer.varint(message.lastSeq);
       writer.varint(message.lastEpoch);
@@ -290,10 +292,13 @@ function writeMessage(writer: ByteWriter, message: Message): void {
         writer.utf8(JSON.stringify(message.configuration));
       }
       return;
-    case "learn":
-      writer.u8(KIND.learn);
+    case "feed-start":
+      writer.u8(KIND.feedStart);
       writer.varint(message.shard);
       writer.varint(message.epoch);
+      writer.varint(message.copyId);
+      writer.varint(message.fromSeq);
+      writer.f64(message.wallMs);
       return;
     case "copy-start":
       writer.u8(KIND.copyStart);
@@ -301,7 +306,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.epoch);
       writer.varint(message.copyId);
       writer.varint(message.seq);
-      writer.varint(message.lastEpoch);
+      writeEpochs(writer, message.epochs);
       writer.varint(message.commitSeq);
       writer.f64(message.wallMs);
       writeStampRecords(writer, message.stamps);
@@ -369,6 +374,7 @@ function readMessage(reader: ByteReader): Message {
         kind: "position",
         shard: reader.varint(),
         epoch: reader.varint(),
+        isListed: readFlag(reader),
         isUsable: readFlag(reader),
         lastSeq: reader.varint(),
         lastEpoch: reader.varint(),
@@ -421,8 +427,15 @@ function readMessage(reader: ByteReader): Message {
       const configuration = readFlag(reader) ? readConfiguration(reader) : undefined;
       return { kind: "swap-answer", id, outcome, configuration };
     }
-    case KIND.learn:
-      return { kind: "learn", shard: reader.varint(), epoch: reader.varint() };
+    case KIND.feedStart:
+      return {
+        kind: "feed-start",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        copyId: reader.varint(),
+        fromSeq: reader.varint(),
+        wallMs: reader.time(),
+      };
     case KIND.copyStart:
       return {
         kind: "copy-start",
@@ -430,7 +443,7 @@ function readMessage(reader: ByteReader): Message {
         epoch: reader.varint(),
         copyId: reader.varint(),
         seq: reader.varint(),
-        lastEpoch: reader.varint(),
+        epochs: readEpochs(reader),
         commitSeq: reader.varint(),
         wallMs: reader.time(),
         stamps: readStampRecords(reader),
@@ -561,6 +574,22 @@ export function readEntries(reader: ByteReader): readonly Entry[] {
     entries.push({ seq, epoch, stamp, reply, effects });
   }
   return entries;
+}
+
+function writeEpochs(writer: ByteWriter, epochs: readonly EpochRow[]): void {
+  writer.varint(epochs.length);
+  for (const { epoch, firstSeq } of epochs) {
+    writer.varint(epoch);
+    writer.varint(firstSeq);
+  }
+}
+
+function readEpochs(reader: ByteReader): readonly EpochRow[] {
+  const epochs: EpochRow[] = [];
+  for (let left = reader.count(2); left > 0; left--) {
+    epochs.push({ epoch: reader.varint(), firstSeq: reader.varint() });
+  }
+  return epochs;
 }
 
 function writeStamp(writer: ByteWriter, stamp: Stamp): void {

@@ -15,7 +15,9 @@ import type {
   ShardId,
   ShardRecord,
 } from "./configuration.ts";
+import { CopyTurns } from "./copy-turns.ts";
 import type { Counters, Host } from "./host.ts";
+import type { Checkpoint, JournalItem } from "./journal.ts";
 import type { Heartbeat, Message, SwapAnswer, SwapRequest } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import {
@@ -119,6 +121,14 @@ export class Core implements CoreSurface, Host {
     resent: 0,
   };
 
+  /** Nodes that an administrator has declared gone for good, with their disks. */
+  readonly lost = new Set<NodeId>();
+  journaled = 0;
+  savedItems = 0;
+  #journal: JournalItem[] = [];
+  readonly #restored: NonNullable<CoreOptions["restored"]>;
+  readonly #copies = new CopyTurns();
+
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
   /** By their ids. */
@@ -167,6 +177,7 @@ export class Core implements CoreSurface, Host {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
     this.#createStateMachine = options.createStateMachine;
+    this.#restored = options.restored ?? new Map();
   }
 
   get settings(): Settings {
@@ -219,6 +230,41 @@ export class Core implements CoreSurface, Host {
     if (this.mutant === "echoes-after-proposal") return false;
     if (this.#fences.size === 0) return false;
     return [...this.#fences.values()].some((removed) => removed.has(`${shard}:${node}`));
+  }
+
+  journal(item: JournalItem): void {
+    if (this.settings.durability === "none") return;
+    this.journaled += 1;
+    this.#journal.push(item);
+  }
+
+  mayCopy(shard: ShardId, learner: NodeId): boolean {
+    return this.#copies.take({ shard, learner }, this.now.monoMs);
+  }
+
+  copyEnded(shard: ShardId, learner: NodeId): void {
+    this.#copies.end({ shard, learner });
+    this.#nextCopy();
+  }
+
+  /** Begins the copies whose turn has come, as far as they are still wanted. */
+  #nextCopy(): void {
+    for (;;) {
+      const turn = this.#copies.next(this.now.monoMs);
+      if (turn === undefined) return;
+      const shard = this.#shards[turn.shard];
+      const isWanted =
+        shard?.isPrimary === true &&
+        shard.isStarted &&
+        shard.record.replicas.includes(turn.learner) &&
+        !shard.record.inSync.some((member) => member.node === turn.learner) &&
+        this.linkedIncarnation(turn.learner) !== undefined;
+      if (isWanted) {
+        shard.donor.copyTo(turn.learner);
+        return;
+      }
+      this.#copies.end(turn);
+    }
   }
 
   takeCopyTurn(): boolean {
@@ -328,6 +374,31 @@ export class Core implements CoreSurface, Host {
     this.#swapAnswered(id, outcome, configuration);
   }
 
+  saved(items: number, time: Time): void {
+    this.now = time;
+    this.savedItems = items;
+    for (const shard of this.#allShards) shard.saved(items);
+  }
+
+  checkpoint(shard: ShardId): Checkpoint | undefined {
+    return this.#shards[shard]?.checkpoint();
+  }
+
+  holdCopies(forMs: number, time: Time): void {
+    this.now = time;
+    this.#copies.hold(time.monoMs + forMs);
+  }
+
+  recover(lost: readonly NodeId[], time: Time): string | undefined {
+    this.now = time;
+    for (const node of lost) {
+      if (node === this.nodeId) return "this node is here";
+      if (this.linkedIncarnation(node) !== undefined) return `${node} is here: it is not lost`;
+    }
+    for (const node of lost) this.lost.add(node);
+    return undefined;
+  }
+
   clockJumped(time: Time): void {
     this.now = time;
     for (const shard of this.#allShards) shard.endLease();
@@ -355,6 +426,7 @@ export class Core implements CoreSurface, Host {
       this.#lastReadMs = time.monoMs;
       this.#wantsConfiguration = true;
     }
+    this.#nextCopy();
     this.#watchSwap();
     this.#propose();
   }
@@ -403,12 +475,14 @@ export class Core implements CoreSurface, Host {
       swaps: this.#swaps,
       wantsConfiguration: this.#wantsConfiguration,
       events: this.#events,
+      journal: this.#journal,
     };
     this.#messages = [];
     this.#answers = [];
     this.#swaps = [];
     this.#wantsConfiguration = false;
     this.#events = [];
+    this.#journal = [];
     return output;
   }
 
@@ -506,7 +580,9 @@ export class Core implements CoreSurface, Host {
   #shardOf(record: ShardRecord): Shard {
     let shard = this.#shards[record.id];
     if (shard === undefined) {
-      shard = new Shard(this, record, this.#createStateMachine(record));
+      const restored = this.#restored.get(record.id);
+      shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
+      if (restored !== undefined) shard.restore(restored.log);
       this.#shards[record.id] = shard;
       this.#allShards.push(shard);
     }
@@ -648,8 +724,10 @@ export class Core implements CoreSurface, Host {
     for (const record of configuration.shards) {
       const shard = this.#shards[record.id];
       // What the register holds may be ahead of what is installed only within one call; judge by what is installed.
-      if (shard === undefined || shard.epoch !== record.epoch || !shard.isMember) continue;
-      const next = this.#proposalFor(shard, counts, reasons);
+      if (shard === undefined || shard.epoch !== record.epoch) continue;
+      const next = shard.isMember
+        ? this.#proposalFor(shard, counts, reasons)
+        : this.#recoveryOf(shard, reasons);
       if (next === undefined) continue;
       edited.set(record.id, next);
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
@@ -683,6 +761,14 @@ export class Core implements CoreSurface, Host {
       return promoted;
     }
     return this.#handoverOf(shard, reasons);
+  }
+
+  /** R12: nobody in sync is left; this node goes on with what it holds, if that is the most. */
+  #recoveryOf(shard: Shard, reasons: Set<string>): ShardRecord | undefined {
+    if (this.isDraining) return undefined;
+    const next = shard.recovery.proposal();
+    if (next !== undefined) reasons.add("goes on after a restart of all");
+    return next;
   }
 
   /** Who may be removed, once the wait is over that grows with the number of members out of reach (R6). */
@@ -760,7 +846,7 @@ export class Core implements CoreSurface, Host {
     const { leaseMs } = this.settings;
     if (!shard.isStartCommitted || shard.handover !== undefined) return undefined;
     for (const node of shard.record.replicas) {
-      if (shard.record.inSync.some((member) => member.node === node) || !shard.isFed(node))
+      if (shard.record.inSync.some((member) => member.node === node) || !shard.donor.isFed(node))
         continue;
       const view = shard.view(node);
       const incarnation = this.linkedIncarnation(node);

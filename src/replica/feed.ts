@@ -1,6 +1,7 @@
-/** How far a primary has got in copying a shard to one learner (R9). */
+/** How far a primary has got in feeding one learner, from the log or with a copy (R9). */
 
 import type { SlotRecords } from "../data/effect.ts";
+import { SLOT_COUNT } from "./configuration.ts";
 
 /** What a record counts in the window beside its key and value. */
 const RECORD_BYTES = 32;
@@ -8,7 +9,7 @@ const RECORD_BYTES = 32;
 /** Invariant: the learner has been sent every effect up to `sentSeq` on the slots below `slot`, and none on the others. */
 export class Feed {
   readonly copyId: number;
-  /** The copy began with the state up to this seq; the learner holds no entry up to it. */
+  /** The feed began with the state up to this seq; the learner may hold no entry up to it. */
   readonly baseSeq: number;
   /** Last seq of the stream that was sent. */
   sentSeq: number;
@@ -20,14 +21,41 @@ export class Feed {
   isWhole = false;
   /** Bytes sent that the learner has not acknowledged. */
   pendingBytes = 0;
+  /** The learner, holding all slots, has lately got within a short time what the log held at the beginning of that time. */
+  isCloseBehind = false;
+  #goal: { readonly seq: number; readonly atMs: number } | undefined;
   #index = 0;
   #pending: { readonly index: number; readonly bytes: number }[] = [];
 
-  constructor(copyId: number, sentSeq: number, firstSlot: number) {
+  /**
+   * @param sentSeq what the learner holds, or begins its copy with.
+   * @param firstSlot of a copy; undefined if the learner goes on from what it holds.
+   */
+  constructor(copyId: number, sentSeq: number, firstSlot: number | undefined) {
     this.copyId = copyId;
     this.baseSeq = sentSeq;
     this.sentSeq = sentSeq;
-    this.slot = firstSlot;
+    this.slot = firstSlot ?? SLOT_COUNT;
+    this.isSent = firstSlot === undefined;
+    this.isWhole = this.isSent;
+  }
+
+  /**
+   * Notes how far the learner is, to judge whether it keeps up.
+   * @param withinMs what counts as a short time.
+   */
+  note(
+    nowMs: number,
+    withinMs: number,
+    log: { readonly ackSeq: number; readonly lastSeq: number },
+  ): void {
+    if (!this.isWhole) return;
+    const goal = this.#goal;
+    const isReached = goal !== undefined && log.ackSeq >= goal.seq;
+    if (goal !== undefined && (isReached || nowMs - goal.atMs > withinMs)) {
+      this.isCloseBehind = nowMs - goal.atMs <= withinMs;
+    }
+    if (goal === undefined || isReached) this.#goal = { seq: log.lastSeq, atMs: nowMs };
   }
 
   /** Notes that the slots up to `nextSlot` are sent; returns the chunk's index. */

@@ -2,6 +2,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import type { Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
+import type { JournalItem } from "./journal.ts";
 import type { Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { CoreEvent, Limits, Operation, Time } from "./surface.ts";
@@ -39,6 +40,17 @@ export interface Host {
   askConfiguration(peer: NodeId): void;
   /** A removal of the member from the shard has been proposed and may yet take place. */
   isFenced(shard: ShardId, node: NodeId): boolean;
+  /** Nodes that an administrator has declared gone for good, with their disks (R12). */
+  readonly lost: ReadonlySet<NodeId>;
+  /** Items of the journal so far, and how many of them are on disk. */
+  readonly journaled: number;
+  readonly savedItems: number;
+  /** Adds to the journal, where the cluster keeps one. */
+  journal(item: JournalItem): void;
+  /** Whether a full copy to the learner may begin now; if not, `Donor.copyTo` is called when its turn has come (R9). */
+  mayCopy(shard: ShardId, learner: NodeId): boolean;
+  /** A feed of the learner has ended, or is all sent. */
+  copyEnded(shard: ShardId, learner: NodeId): void;
   /** Whether one more chunk of a copy may be read before the next drain ends: a turn must not take long. */
   takeCopyTurn(): boolean;
   /** Incarnation of the process at the other end of the data link; undefined without a link. */

@@ -1,7 +1,7 @@
 /** What a replica writes down, and what it is given back at its next start (R12). Plain data; the room `store` keeps it. */
 
 import type { ShardId } from "./configuration.ts";
-import type { Entry, StampRecord } from "./messages.ts";
+import type { Entry, EpochRow, StampRecord } from "./messages.ts";
 
 /** One thing to write down. What is on disk is at any moment what some first items of the journal, in order, amount to. */
 export type JournalItem =
@@ -13,12 +13,6 @@ export type JournalItem =
   | { readonly kind: "void"; readonly shard: ShardId }
   /** After `void`: the state is a prefix again. All of it is to be stored, beginning with a checkpoint. */
   | { readonly kind: "whole"; readonly shard: ShardId };
-
-/** The first seq of an epoch that has entries. */
-export interface EpochRow {
-  readonly epoch: number;
-  readonly firstSeq: number;
-}
 
 /** What is stored beside a shard's keys. */
 export interface Checkpoint {

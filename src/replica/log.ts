@@ -1,7 +1,10 @@
 /** A shard's log: the entries that someone may still ask for, and the epoch of every seq, also of those cut (R8). */
 
 import { assert } from "../kit/assert.ts";
-import type { Entry } from "./messages.ts";
+import type { Entry, EpochRow } from "./messages.ts";
+
+/** Rows of the epoch table that are kept. A replica that was away for more epochs is copied whole. */
+const EPOCHS_KEPT = 1_000;
 
 /**
  * Entries in order without a gap, from `firstSeq` to `lastSeq`. What is committed may be cut from the front.
@@ -15,7 +18,7 @@ export class Log {
   #head = 0;
   #lastSeq = 0;
   #bytes = 0;
-  #epochs: { readonly epoch: number; readonly firstSeq: number }[] = [];
+  #epochs: EpochRow[] = [];
 
   /** Seq of the last entry, cut or not; 0 for an empty log. */
   get lastSeq(): number {
@@ -42,7 +45,10 @@ export class Log {
     assert(entry.seq === this.#lastSeq + 1, "the log has no gaps");
     const epoch = this.lastEpoch;
     assert(entry.epoch >= epoch, "epochs grow along the log");
-    if (entry.epoch > epoch) this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
+    if (entry.epoch > epoch) {
+      this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
+      if (this.#epochs.length > EPOCHS_KEPT) this.#epochs.shift();
+    }
     this.#entries.push(entry);
     this.#sizes.push(bytes);
     this.#bytes += bytes;
@@ -96,13 +102,18 @@ export class Log {
     }
   }
 
-  /** Begins anew after a copy: the state holds all up to `seq`, whose epoch is `epoch`; no entry is held. */
-  reset(seq: number, epoch: number): void {
+  /** The epoch table: the first seq of each epoch that has entries, in ascending order. */
+  get epochs(): readonly EpochRow[] {
+    return this.#epochs;
+  }
+
+  /** Begins anew after a copy, or from a disk: the state holds all up to `seq`, whose epochs are given; no entry is held. */
+  reset(seq: number, epochs: readonly EpochRow[]): void {
     this.#entries = [];
     this.#sizes = [];
     this.#head = 0;
     this.#bytes = 0;
     this.#lastSeq = seq;
-    this.#epochs = epoch === 0 ? [] : [{ epoch, firstSeq: seq }];
+    this.#epochs = [...epochs];
   }
 }

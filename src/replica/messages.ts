@@ -92,12 +92,18 @@ export interface Ack {
   readonly seq: number;
 }
 
-/** Where a member stands after installing an epoch, having stopped accepting the one before (R7); or after a reset. */
+/**
+ * Where a replica stands. A member tells it after installing an epoch, having stopped accepting the one before (R7), and
+ * after a reset. A replica that is not in sync tells it as long as nobody feeds it: the primary then does (R8, R9), and
+ * if there is none any more, these words decide who goes on (R12).
+ */
 export interface Position {
   readonly kind: "position";
   readonly shard: ShardId;
   readonly epoch: number;
-  /** False if the sender's copy was not whole when it was made a member: then it holds nothing to go on from. */
+  /** The sender is an in-sync member of the epoch. */
+  readonly isListed: boolean;
+  /** False if the sender's copy is not whole: then it holds nothing to go on from. */
   readonly isUsable: boolean;
   readonly lastSeq: number;
   /** Epoch of the entry `lastSeq`, 0 for an empty log. */
@@ -163,11 +169,21 @@ export interface SwapAnswer {
   readonly configuration: Configuration | undefined;
 }
 
-/** A replica that is not in sync asks the primary to be fed (R9). */
-export interface Learn {
-  readonly kind: "learn";
+/** Begins to feed a learner from the log: what it holds is a prefix (R8), and all that follows comes with the stream. */
+export interface FeedStart {
+  readonly kind: "feed-start";
   readonly shard: ShardId;
   readonly epoch: number;
+  readonly copyId: number;
+  /** The stream continues with the entry after this one: the learner's own last seq, as it told. */
+  readonly fromSeq: number;
+  readonly wallMs: number;
+}
+
+/** The first seq of an epoch that has entries. */
+export interface EpochRow {
+  readonly epoch: number;
+  readonly firstSeq: number;
 }
 
 /** Begins a full copy: the learner forgets what it has and continues from `seq`. */
@@ -177,8 +193,8 @@ export interface CopyStart {
   readonly epoch: number;
   readonly copyId: number;
   readonly seq: number;
-  /** Epoch of the entry `seq`. */
-  readonly lastEpoch: number;
+  /** Of the seqs up to `seq`, in ascending order. */
+  readonly epochs: readonly EpochRow[];
   readonly commitSeq: number;
   /** Stamps that the log holds and that may be asked for again. */
   readonly stamps: readonly StampRecord[];
@@ -231,7 +247,7 @@ export type Message =
   | ConfigurationNotice
   | SwapRequest
   | SwapAnswer
-  | Learn
+  | FeedStart
   | CopyStart
   | CopyChunk
   | CopyAck;

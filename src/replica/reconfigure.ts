@@ -35,6 +35,20 @@ export function withMember(
   return { ...record, epoch, inSync: [...others, { node, incarnation, since: epoch }] };
 }
 
+/** The next epoch of a shard whose in-sync members have all restarted: one of its replicas alone (R12). */
+export function recovered(
+  record: ShardRecord,
+  node: NodeId,
+  incarnation: Incarnation,
+): ShardRecord {
+  return {
+    ...record,
+    epoch: record.epoch + 1,
+    primary: node,
+    inSync: [{ node, incarnation, since: 0 }],
+  };
+}
+
 /** The next epoch of the shard, with another of its in-sync members as primary. */
 export function withPrimary(record: ShardRecord, primary: NodeId): ShardRecord {
   return withoutMembers(record, new Set(), primary);

@@ -15,15 +15,15 @@ import {
   SLOT_COUNT,
 } from "./configuration.ts";
 import { Courier } from "./courier.ts";
-import { Feed } from "./feed.ts";
+import { Donor } from "./donor.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
+import type { Checkpoint, RestoredLog } from "./journal.ts";
 import { LagMarks } from "./lag-marks.ts";
+import { Learner } from "./learner.ts";
 import { Log } from "./log.ts";
 import type {
   Append,
-  CopyAck,
-  CopyChunk,
   CopyStart,
   Entry,
   EpochStart,
@@ -31,10 +31,13 @@ import type {
   Position,
   ShardBeat,
   Stamp,
+  StampRecord,
   Tail,
 } from "./messages.ts";
 import { PeerView } from "./peer-view.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
+import { Recovery } from "./recovery.ts";
+import { Saving } from "./saving.ts";
 import { Stamps } from "./stamps.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
@@ -57,8 +60,12 @@ export class Shard {
   readonly machine: StateMachine;
   readonly log = new Log();
   readonly courier: Courier;
+  readonly donor: Donor;
+  readonly learner: Learner;
+  readonly recovery: Recovery;
   readonly #inbox: Inbox;
   readonly #host: Host;
+  readonly #saving = new Saving();
   readonly #stamps = new Stamps();
 
   /** In-sync in the installed epoch, with a log that is a prefix of the shard's. */
@@ -83,18 +90,11 @@ export class Shard {
   lastCommitMs = Number.NEGATIVE_INFINITY;
   uncommittedBytes = 0;
 
-  /** The state equals a prefix of the shard's log: at the beginning, and again once a copy is whole. */
-  #isValid = true;
   #otherMembers: readonly Member[] = [];
   #positions = new Map<NodeId, Position>();
   #ackDue = false;
   #installedMs = 0;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
-  readonly #feeds = new Map<NodeId, Feed>();
-  #nextCopyId = 1;
-  /** At a learner: the copy under way. */
-  #copy: { readonly id: number; readonly epoch: number; isWhole: boolean } | undefined;
-  #askedLearnMs = Number.NEGATIVE_INFINITY;
   #lag = new LagMarks();
   /** The primary's wall clock as last seen, and when (R11). */
   #wallMs = 0;
@@ -107,6 +107,9 @@ export class Shard {
     this.machine = machine;
     this.courier = new Courier(host, this);
     this.#inbox = new Inbox(host, this);
+    this.donor = new Donor(host, this);
+    this.learner = new Learner(host, this);
+    this.recovery = new Recovery(host, this);
   }
 
   get epoch(): number {
@@ -204,16 +207,14 @@ export class Shard {
     return this.isPrimary ? Math.max(now.wallMs, seenMs) : seenMs;
   }
 
-  /** A replica that is not in sync holds a whole copy and has a fresh echo of every member. */
+  /** A replica that is not in sync holds all there is, on its disk too if need be, and has a fresh echo of every member. */
   get isReady(): boolean {
-    return this.#isCopied && this.#host.now.monoMs < this.leaseUntilMs;
+    return this.learner.isWhole && this.#ownSeq >= 0 && this.#host.now.monoMs < this.leaseUntilMs;
   }
 
-  /** At a learner: its copy of the present epoch is whole. */
-  get #isCopied(): boolean {
-    const copy = this.#copy;
-    if (this.isMember || copy === undefined || copy.epoch !== this.epoch) return false;
-    return copy.isWhole || this.#host.mutant === "promotes-uncopied";
+  /** What this node may acknowledge: all that it holds, or under `fsync` what is on its disk. */
+  get #ownSeq(): number {
+    return this.#host.settings.durability === "fsync" ? this.#saving.seq : this.log.lastSeq;
   }
 
   #incarnationOfMember(node: NodeId): number | undefined {
@@ -239,22 +240,24 @@ export class Shard {
     const isListed = record.inSync.some(
       (member) => member.node === host.nodeId && member.incarnation === host.incarnation,
     );
-    if (this.isPrimary) this.#seeWall(this.wallMs);
+    if (this.isPrimary) this.seeWall(this.wallMs);
     const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
     this.record = record;
-    this.isMember = isListed && this.#isValid;
+    this.isMember = isListed && this.learner.isIntact;
     this.isPrimary = this.isMember && (record.primary === host.nodeId || staysPrimary);
     this.isStarted = false;
     this.startSeq = -1;
     this.#otherMembers = record.inSync.filter((member) => member.node !== host.nodeId);
     this.unfit.clear();
     this.handover = undefined;
-    this.#feeds.clear();
+    this.donor.epochInstalled();
+    this.learner.reset();
+    this.recovery.epochInstalled();
+    this.#saving.reset();
     this.#lag = new LagMarks();
     this.#ackDue = false;
     this.#installedMs = host.now.monoMs;
     this.#askedPositionMs = host.now.monoMs;
-    this.#askedLearnMs = Number.NEGATIVE_INFINITY;
     this.#inbox.epochInstalled();
     for (const [node, position] of this.#positions) {
       if (position.epoch !== record.epoch) this.#positions.delete(node);
@@ -272,39 +275,46 @@ export class Shard {
       }
     }
     this.#updateLease();
-    if (!this.isMember) {
-      this.#isValid = false;
-      this.#copy = undefined;
-    }
     host.beatSoon();
     host.touch(this.id);
     this.courier.epochInstalled(wasMember && this.isMember);
     if (this.isPrimary) this.maybeBegin();
-    else if (isListed) this.#sendPosition();
+    else if (isListed) this.sendPosition(record.primary);
     if (host.mutant === "skips-epoch-start" && this.isMember && !this.isStarted) {
       this.startSeq = this.log.lastSeq;
       this.#becomeStarted();
     }
   }
 
-  /**
-   * Tells the primary where this node stands: it (re)begins the stream from there.
-   */
-  #sendPosition(): void {
-    this.#askedPositionMs = this.#host.now.monoMs;
-    this.#host.send(this.record.primary, {
+  /** Tells another replica where this one stands. A member that tells its primary has the stream (re)begun from there. */
+  sendPosition(to: NodeId): void {
+    if (to === this.record.primary) this.#askedPositionMs = this.#host.now.monoMs;
+    this.#host.send(to, this.position());
+  }
+
+  /** Where this replica stands. */
+  position(): Position {
+    return {
       kind: "position",
       shard: this.id,
       epoch: this.epoch,
-      isUsable: this.isMember,
+      isListed: this.#isListedNow(),
+      isUsable: this.learner.isIntact,
       lastSeq: this.log.lastSeq,
       lastEpoch: this.log.lastEpoch,
       startedEpoch: this.startedEpoch,
-    });
+    };
   }
 
   #onPosition(from: NodeId, position: Position): void {
     if (position.epoch < this.epoch) return;
+    if (position.epoch === this.epoch) this.recovery.heard(from, position);
+    if (!position.isListed) {
+      const isMember = this.#otherMembers.some((member) => member.node === from);
+      if (position.epoch > this.epoch || !this.isPrimary || !this.isStarted || isMember) return;
+      this.donor.offer(from, position);
+      return;
+    }
     this.#positions.set(from, position);
     if (position.epoch > this.epoch || !this.isPrimary) return;
     if (this.isStarted) this.#beginStream(from, position);
@@ -340,7 +350,7 @@ export class Shard {
     }
     for (const member of this.#otherMembers) {
       const position = this.#positions.get(member.node);
-      if (position !== undefined && !this.#canFeed(position)) this.unfit.add(member.node);
+      if (position !== undefined && !this.canFeed(position)) this.unfit.add(member.node);
     }
     if (this.unfit.size > 0 && this.#host.mutant !== "skips-tail") return false;
     this.startSeq = this.log.lastSeq;
@@ -352,8 +362,8 @@ export class Shard {
     return true;
   }
 
-  /** The member's log is a prefix of this one's (R8), and what follows it is still held. */
-  #canFeed(position: Position): boolean {
+  /** The other's log is a prefix of this one's (R8), and what follows it is still held. */
+  canFeed(position: Position): boolean {
     return (
       position.isUsable &&
       position.lastSeq + 1 >= this.log.firstSeq &&
@@ -366,7 +376,7 @@ export class Shard {
     const view = this.view(to);
     // It may have acknowledged more since it told its position, and what it lacked then may be cut by now.
     const fromSeq = Math.max(position.lastSeq, view.ackSeq);
-    const canGoOn = fromSeq > position.lastSeq || this.#canFeed(position);
+    const canGoOn = fromSeq > position.lastSeq || this.canFeed(position);
     if (!canGoOn && this.#host.mutant !== "skips-tail") {
       this.unfit.add(to);
       return;
@@ -391,6 +401,8 @@ export class Shard {
     if (this.startedEpoch < membership.since) this.provenSinceMs = this.#host.now.monoMs;
     this.isStarted = true;
     this.startedEpoch = this.epoch;
+    this.#host.journal({ kind: "started", shard: this.id, epoch: this.epoch });
+    this.expectSaved();
     this.#ackDue = true;
     this.#host.beatSoon();
     this.#host.touch(this.id);
@@ -401,9 +413,9 @@ export class Shard {
   #onEpochStart(from: NodeId, start: EpochStart): void {
     if (start.epoch !== this.epoch || from !== this.record.primary || !this.isMember) return;
     if (this.isPrimary) return;
-    this.#seeWall(start.wallMs);
+    this.seeWall(start.wallMs);
     if (start.fromSeq > this.log.lastSeq) {
-      this.#sendPosition();
+      this.sendPosition(from);
       return;
     }
     if (this.startSeq < 0) {
@@ -476,13 +488,49 @@ export class Shard {
     this.maybeCommit();
   }
 
-  #append(entry: Entry): void {
+  #entryBytes(entry: Entry): number {
     const replyBytes = typeof entry.reply === "string" ? entry.reply.length : 0;
-    const bytes = ENTRY_BYTES + replyBytes + this.machine.effectBytes(entry.effects);
+    return ENTRY_BYTES + replyBytes + this.machine.effectBytes(entry.effects);
+  }
+
+  #append(entry: Entry): void {
+    const bytes = this.#entryBytes(entry);
     this.log.append(entry, bytes);
     this.uncommittedBytes += bytes;
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
+    if (this.learner.isIntact) {
+      this.#host.journal({ kind: "entries", shard: this.id, entries: [entry] });
+      if (this.isStarted || this.learner.isWhole) this.expectSaved();
+    }
     this.#ackDue = true;
+  }
+
+  /** What the journal has by now is to be on disk before it is acknowledged. */
+  expectSaved(): void {
+    const { journaled, savedItems, settings } = this.#host;
+    if (settings.durability === "fsync")
+      this.#saving.expect(journaled, savedItems, this.log.lastSeq);
+  }
+
+  /** So many items of the journal are on disk. */
+  saved(items: number): void {
+    if (!this.#saving.saved(items)) return;
+    this.#ackDue = true;
+    this.maybeCommit();
+    this.#host.touch(this.id);
+  }
+
+  /** Forgets a state that is no prefix of anything, and begins empty. */
+  discardUnlessIntact(): void {
+    if (this.learner.isIntact) return;
+    this.machine.clear();
+    this.log.reset(0, []);
+    this.commitSeq = 0;
+    this.uncommittedBytes = 0;
+    this.startedEpoch = 0;
+    this.#stamps.reset([]);
+    this.learner.isIntact = true;
+    this.copyEnded();
   }
 
   /** Takes an entry that another node ordered. */
@@ -515,16 +563,16 @@ export class Shard {
     if (append.epoch === this.epoch && from !== this.record.primary) return;
     const isFed = this.isMember
       ? this.startSeq >= 0 || append.epoch < this.epoch
-      : this.#copy?.epoch === this.epoch;
+      : this.learner.isFeeding;
     if (!isFed) return;
-    if (append.epoch === this.epoch) this.#seeWall(append.wallMs);
+    if (append.epoch === this.epoch) this.seeWall(append.wallMs);
     for (const entry of append.entries) {
       if (entry.seq <= this.log.lastSeq) continue;
       if (entry.seq > this.log.lastSeq + 1) {
         if (this.#host.mutant === "accepts-gaps") {
-          this.log.reset(entry.seq - 1, this.log.lastEpoch);
+          this.log.reset(entry.seq - 1, this.log.epochs);
         } else {
-          if (this.isMember) this.#sendPosition();
+          if (this.isMember) this.sendPosition(from);
           break;
         }
       }
@@ -553,7 +601,7 @@ export class Shard {
   /** Commits what every in-sync member has acknowledged in this epoch; returns whether anything was. */
   maybeCommit(): boolean {
     if (!this.isStarted || !this.isMember) return false;
-    let seq = this.log.lastSeq;
+    let seq = this.#ownSeq;
     const { mutant } = this.#host;
     if (mutant === "commits-by-majority") {
       const acks = this.#otherMembers.map((member) => this.view(member.node).ackSeq);
@@ -594,13 +642,8 @@ export class Shard {
   /** Drops what nobody will ask for any more; a learner may yet ask for what it has not acknowledged. */
   #cutLog(): void {
     const { retainedBytesMax, uncommittedBytesMax } = this.#host.limits;
-    // One that is too slow for that is copied anew when it asks; what it has not been sent is kept in any case.
     const isTooMuch = this.log.bytes > retainedBytesMax + 2 * uncommittedBytesMax;
-    let cut = this.commitSeq;
-    for (const [node, feed] of this.#feeds) {
-      const kept = isTooMuch ? feed.sentSeq : Math.max(feed.baseSeq, this.view(node).ackSeq);
-      cut = Math.min(cut, kept);
-    }
+    const cut = this.donor.keptAfter(this.commitSeq, isTooMuch);
     this.log.cut(cut, retainedBytesMax);
   }
 
@@ -628,77 +671,65 @@ export class Shard {
     return this.machine.read(request, 0);
   }
 
-  // ---------------------------------------------------------------- learners (R9)
+  // ---------------------------------------------------------------- learners and disks (R8, R9, R12)
 
-  #onLearn(from: NodeId, epoch: number): void {
-    if (epoch !== this.epoch || !this.isPrimary || !this.isStarted) return;
-    if (!this.record.replicas.includes(from)) return;
-    if (this.#otherMembers.some((member) => member.node === from)) return;
-    const copyId = this.#nextCopyId;
-    this.#nextCopyId += 1;
-    this.#host.emit({ kind: "copy", shard: this.id, learner: from, step: "begun" });
-    this.#host.send(from, {
-      kind: "copy-start",
-      shard: this.id,
-      epoch: this.epoch,
-      copyId,
-      seq: this.log.lastSeq,
-      lastEpoch: this.log.lastEpoch,
-      commitSeq: this.commitSeq,
-      stamps: this.#host.mutant === "copy-without-stamps" ? [] : this.#stamps.records(),
-      wallMs: this.wallMs,
-    });
-    this.#feeds.set(from, new Feed(copyId, this.log.lastSeq, this.record.firstSlot));
-    this.#host.touch(this.id);
+  /** Stamps that the log holds and that may be asked for again. */
+  stampRecords(): readonly StampRecord[] {
+    return this.#stamps.records();
   }
 
-  #onCopyStart(from: NodeId, start: CopyStart): void {
-    if (start.epoch !== this.epoch || this.isMember || from !== this.record.primary) return;
-    this.#isValid = this.#host.mutant === "promotes-uncopied";
-    this.#copy = { id: start.copyId, epoch: start.epoch, isWhole: false };
+  /** At a learner: a copy begins, and nothing of what was here before is left. */
+  beginCopy(start: CopyStart): void {
     this.machine.clear();
-    this.log.reset(start.seq, start.lastEpoch);
+    this.log.reset(start.seq, start.epochs);
     this.commitSeq = Math.min(start.commitSeq, start.seq);
     if (this.#host.mutant === "dirty-snapshot") this.commitSeq = start.seq;
     this.uncommittedBytes = 0;
     this.startedEpoch = 0;
     this.#stamps.reset(start.stamps);
-    this.#seeWall(start.wallMs);
+    this.seeWall(start.wallMs);
+    this.#host.journal({ kind: "void", shard: this.id });
   }
 
-  #onCopyChunk(from: NodeId, chunk: CopyChunk): void {
-    const copy = this.#copy;
-    if (copy === undefined || copy.id !== chunk.copyId || chunk.epoch !== this.epoch) return;
-    if (from !== this.record.primary || this.isMember) return;
-    this.machine.copyIn(chunk.records);
-    if (chunk.isLast) {
-      copy.isWhole = true;
-      this.#isValid = true;
-      this.#host.beatSoon();
+  /** The state is a prefix again. */
+  copyEnded(): void {
+    this.#host.journal({ kind: "whole", shard: this.id });
+    this.expectSaved();
+  }
+
+  /** What goes to disk beside the keys, as of now. */
+  checkpoint(): Checkpoint {
+    return {
+      shard: this.id,
+      firstSlot: this.record.firstSlot,
+      lastSlot: this.record.lastSlot,
+      seq: this.log.lastSeq,
+      epochs: [...this.log.epochs],
+      startedEpoch: this.startedEpoch,
+      stamps: this.#stamps.records(),
+    };
+  }
+
+  /** Goes on from what a disk gave back; the machine holds the state as of the last entry already. */
+  restore({ checkpoint, entries, startedEpoch }: RestoredLog): void {
+    assert(this.epoch === 0, "a disk is read before the first epoch is installed");
+    this.#stamps.reset(checkpoint.stamps);
+    this.startedEpoch = startedEpoch;
+    const [first] = entries;
+    if (first === undefined) this.log.reset(checkpoint.seq, checkpoint.epochs);
+    else {
+      const before = checkpoint.epochs.filter((row) => row.firstSeq < first.seq);
+      this.log.reset(first.seq - 1, before);
     }
-    const { copyId, index } = chunk;
-    this.#host.send(from, { kind: "copy-ack", shard: this.id, epoch: this.epoch, copyId, index });
-  }
-
-  #onCopyAck(from: NodeId, ack: CopyAck): void {
-    const feed = this.#feeds.get(from);
-    if (feed === undefined || ack.epoch !== this.epoch || feed.copyId !== ack.copyId) return;
-    if (feed.acknowledge(ack.index)) {
-      this.#host.emit({ kind: "copy", shard: this.id, learner: from, step: "done" });
+    for (const entry of entries) {
+      this.log.append(entry, this.#entryBytes(entry));
+      if (entry.stamp !== undefined && entry.seq > checkpoint.seq) {
+        this.#stamps.record(entry.stamp, entry.seq, entry.reply);
+      }
     }
-    this.#host.touch(this.id);
-  }
-
-  /**
-   * Whether the learner's copy is whole, its stream unbroken, and what it holds as state only, without entries to send
-   * on, is at every member.
-   */
-  isFed(node: NodeId): boolean {
-    const feed = this.#feeds.get(node);
-    if (feed === undefined) return false;
-    if (this.#host.mutant === "promotes-uncopied") return true;
-    if (this.#host.mutant === "dirty-snapshot") return feed.isWhole;
-    return feed.isWhole && this.commitSeq >= feed.baseSeq;
+    // What was committed is not known: all of it counts as dirty until the next epoch has it at all its members.
+    this.commitSeq = this.log.firstSeq - 1;
+    this.uncommittedBytes = this.log.bytes;
   }
 
   // ---------------------------------------------------------------- heartbeats (R5)
@@ -710,7 +741,7 @@ export class Shard {
       epoch: this.epoch,
       echoes:
         view.echoes && view.evictingSinceMs === undefined && !this.#host.isFenced(this.id, peer),
-      ackSeq: this.isStarted || this.#isCopied ? this.log.lastSeq : 0,
+      ackSeq: this.isStarted || this.learner.isWhole ? Math.max(0, this.#ownSeq) : 0,
       commitSeq: this.commitSeq,
       startedEpoch: this.startedEpoch,
       ready: this.isReady,
@@ -757,7 +788,7 @@ export class Shard {
     view.ready = beat.ready;
     if (beat.epoch === this.epoch) this.#acknowledged(view, beat.ackSeq);
     if (memberIncarnation === undefined) return;
-    if (from === this.record.primary) this.#seeWall(at.wallMs);
+    if (from === this.record.primary) this.seeWall(at.wallMs);
     if (beat.epoch === this.epoch) {
       if (this.isStarted) this.#advance(Math.min(beat.commitSeq, this.log.lastSeq));
       this.maybeCommit();
@@ -801,7 +832,8 @@ export class Shard {
     }
   }
 
-  #seeWall(wallMs: number): void {
+  /** Takes in the primary's wall clock (R11). */
+  seeWall(wallMs: number): void {
     if (wallMs < this.#wallMs) return;
     this.#wallMs = wallMs;
     this.#wallSeenMs = this.#host.now.monoMs;
@@ -835,17 +867,18 @@ export class Shard {
       case "tail":
         this.#onTail(message);
         break;
-      case "learn":
-        this.#onLearn(from, message.epoch);
+      case "feed-start":
+        this.learner.onFeedStart(from, message);
         break;
       case "copy-start":
-        this.#onCopyStart(from, message);
+        this.learner.onCopyStart(from, message);
         break;
       case "copy-chunk":
-        this.#onCopyChunk(from, message);
+        this.learner.onCopyChunk(from, message);
         break;
       case "copy-ack":
-        this.#onCopyAck(from, message);
+        if (message.epoch === this.epoch)
+          this.donor.acknowledged(from, message.copyId, message.index);
         break;
       default:
         break;
@@ -861,9 +894,8 @@ export class Shard {
   connected(peer: NodeId): void {
     if (peer !== this.record.primary) return;
     if (this.record.inSync.some((member) => member.node === this.#host.nodeId)) {
-      if (!this.isPrimary && this.#isListedNow()) this.#sendPosition();
+      if (!this.isPrimary && this.#isListedNow()) this.sendPosition(peer);
     }
-    this.#askedLearnMs = Number.NEGATIVE_INFINITY;
     this.courier.linkUp();
     this.#host.touch(this.id);
   }
@@ -874,12 +906,10 @@ export class Shard {
 
   disconnected(peer: NodeId): void {
     if (this.#host.mutant !== "accepts-gaps") this.view(peer).sentSeq = undefined;
-    this.#feeds.delete(peer);
+    this.donor.drop(peer);
+    this.recovery.disconnected(peer);
     this.#inbox.disconnected(peer);
-    if (peer === this.record.primary && !this.isMember && this.#copy !== undefined) {
-      this.#copy = undefined;
-      this.#isValid = false;
-    }
+    if (peer === this.record.primary && !this.isMember) this.learner.reset();
   }
 
   tick(): void {
@@ -892,26 +922,20 @@ export class Shard {
       this.#isListedNow() &&
       now.monoMs - this.#askedPositionMs >= patienceMs
     ) {
-      this.#sendPosition();
+      // To all: if every proven member has restarted, they have to know that this one is none (R12).
+      for (const node of this.record.replicas) this.sendPosition(node);
     }
-    if (
-      this.isReplica &&
-      !this.#host.isDraining &&
-      !this.#isListedNow() &&
-      this.epoch > 0 &&
-      this.#copy === undefined &&
-      now.monoMs - this.#askedLearnMs >= patienceMs
-    ) {
-      this.#askedLearnMs = now.monoMs;
-      this.#host.send(this.record.primary, { kind: "learn", shard: this.id, epoch: this.epoch });
+    if (this.isReplica && !this.#host.isDraining && !this.#isListedNow() && this.epoch > 0) {
+      this.learner.tick();
     }
     if (this.canOrder) {
       const effects = this.machine.expire(this.log.lastSeq + 1, this.wallMs, EXPIRED_PER_TICK);
       if (effects.length > 0) this.#order(undefined, null, effects);
     }
-    if (this.isPrimary && this.isStarted) this.#watchLag(limits.lagMsMax);
-    // A feed that had no turn for its next chunk goes on.
-    if (this.#feeds.size > 0) this.#host.touch(this.id);
+    if (this.isPrimary && this.isStarted) {
+      this.#watchLag(limits.lagMsMax);
+      this.donor.tick();
+    }
     this.courier.tick();
   }
 
@@ -990,12 +1014,12 @@ export class Shard {
     this.courier.pump();
     if (this.isPrimary && this.isStarted) {
       for (const member of this.#otherMembers) this.#streamTo(member.node);
-      for (const [node, feed] of this.#feeds) this.#feed(node, feed);
+      this.donor.flush();
     }
     if (this.#ackDue && this.isStarted && this.isMember) {
       this.#ackDue = false;
-      for (const member of this.#otherMembers) {
-        const { lastSeq: seq } = this.log;
+      const seq = this.#ownSeq;
+      for (const member of seq < 0 ? [] : this.#otherMembers) {
         this.#host.send(member.node, { kind: "ack", shard: this.id, epoch: this.epoch, seq });
       }
     }
@@ -1007,43 +1031,20 @@ export class Shard {
     if (view.sentSeq !== undefined) view.sentSeq = Math.max(view.sentSeq, this.log.firstSeq - 1);
     if (view.sentSeq === view.ackSeq) view.ackMovedMs = this.#host.now.monoMs;
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
-      const entries = this.log.slice(view.sentSeq + 1, MESSAGE_BYTES);
-      this.#sendEntries(node, entries);
+      const entries = this.nextEntries(view.sentSeq);
+      this.sendEntries(node, entries);
       view.sentSeq += entries.length;
     }
   }
 
-  #sendEntries(to: NodeId, entries: readonly Entry[], appliesBelow = SLOT_COUNT): void {
-    const { commitSeq, wallMs, epoch, id: shard } = this;
-    this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
+  /** Entries after `seq`, as many as one message may carry. */
+  nextEntries(seq: number): readonly Entry[] {
+    return this.log.slice(seq + 1, MESSAGE_BYTES);
   }
 
-  /** R9: chunks of slots, between them the stream's effects on the slots that have been sent. */
-  #feed(node: NodeId, feed: Feed): void {
-    for (;;) {
-      while (feed.sentSeq < this.log.lastSeq) {
-        const entries = this.log.slice(feed.sentSeq + 1, MESSAGE_BYTES);
-        const isWhole = feed.isSent || this.#host.mutant === "unfiltered-copy";
-        this.#sendEntries(node, entries, isWhole ? SLOT_COUNT : feed.slot);
-        feed.sentSeq += entries.length;
-      }
-      if (feed.isSent || feed.pendingBytes >= this.#host.limits.copyWindowBytes) return;
-      if (!this.#host.takeCopyTurn()) return;
-      const { records, nextSlot } = this.machine.copyOut(
-        feed.slot,
-        this.#host.limits.copyChunkBytes,
-      );
-      const isLast = nextSlot > this.record.lastSlot;
-      const index = feed.sent(records, nextSlot, isLast);
-      this.#host.send(node, {
-        kind: "copy-chunk",
-        shard: this.id,
-        epoch: this.epoch,
-        copyId: feed.copyId,
-        index,
-        records,
-        isLast,
-      });
-    }
+  /** @param appliesBelow the first slot whose effects a learner is to leave out. */
+  sendEntries(to: NodeId, entries: readonly Entry[], appliesBelow = SLOT_COUNT): void {
+    const { commitSeq, wallMs, epoch, id: shard } = this;
+    this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }
 }

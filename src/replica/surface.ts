@@ -2,6 +2,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId, ShardRecord } from "./configuration.ts";
+import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
 import type { Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request, StateMachine } from "./ports.ts";
@@ -91,6 +92,8 @@ export interface Output {
   /** True if the register is to be read and the result given to `install`. */
   readonly wantsConfiguration: boolean;
   readonly events: readonly CoreEvent[];
+  /** What to write down, in order; under `fsync` tell `saved` how many items, from the first ever, are on disk. */
+  readonly journal: readonly JournalItem[];
 }
 
 /** Bounds of the core's queues; every one has a default. */
@@ -116,6 +119,11 @@ export interface CoreOptions {
   readonly incarnation: Incarnation;
   readonly createStateMachine: (shard: ShardRecord) => StateMachine;
   readonly limits?: Partial<Limits>;
+  /** What this node's disk gave back, with the state as of the end of each log. */
+  readonly restored?: ReadonlyMap<
+    ShardId,
+    { readonly log: RestoredLog; readonly machine: StateMachine }
+  >;
   /** Test only: a deliberate break of one rule, which the simulator must find. */
   readonly mutant?: Mutant | undefined;
 }
@@ -147,6 +155,17 @@ export interface CoreSurface {
   drainShards(time: Time): void;
   /** Asks for a planned transfer of one shard; only its primary can. Returns why not, or undefined. */
   transfer(shard: ShardId, successor: NodeId, time: Time): string | undefined;
+  /** So many items of the journal, from the first ever, are on disk. */
+  saved(items: number, time: Time): void;
+  /** What is to be stored of a shard beside its keys, as of now; undefined if there is no such shard. */
+  checkpoint(shard: ShardId): Checkpoint | undefined;
+  /** Begins no full copy to a learner for so long. */
+  holdCopies(forMs: number, time: Time): void;
+  /**
+   * Declares nodes gone for good: shards none of whose in-sync members is left go on with what the other replicas hold
+   * (R12). Returns why not, or undefined.
+   */
+  recover(lost: readonly NodeId[], time: Time): string | undefined;
   drain(): Output;
   status(time: Time): NodeStatus;
 }

@@ -1,0 +1,69 @@
+/** Whose turn it is to be copied whole: one full copy at a time leaves a node, so that its clients keep their latency (R9). */
+
+import type { NodeId, ShardId } from "./configuration.ts";
+
+export interface CopyTurn {
+  readonly shard: ShardId;
+  readonly learner: NodeId;
+}
+
+export class CopyTurns {
+  #current: CopyTurn | undefined;
+  /** In the order of asking. */
+  readonly #waiting = new Map<string, CopyTurn>();
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+
+  /** The copy under way; undefined if none is. */
+  get current(): CopyTurn | undefined {
+    return this.#current;
+  }
+
+  /** Copies that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** No copy begins before this own time; one that is under way goes on. */
+  hold(untilMs: number): void {
+    this.#notBeforeMs = untilMs;
+  }
+
+  /** Whether the copy may begin now; if not, it stands in the queue. */
+  take(turn: CopyTurn, nowMs: number): boolean {
+    if (
+      nowMs >= this.#notBeforeMs &&
+      (this.#current === undefined || isSame(this.#current, turn))
+    ) {
+      this.#current = turn;
+      this.#waiting.delete(keyOf(turn));
+      return true;
+    }
+    this.#waiting.set(keyOf(turn), turn);
+    return false;
+  }
+
+  /** The copy is over, or will not be made. */
+  end(turn: CopyTurn): void {
+    this.#waiting.delete(keyOf(turn));
+    if (this.#current !== undefined && isSame(this.#current, turn)) this.#current = undefined;
+  }
+
+  /** Gives the turn to the next in the queue, if it is free; undefined if it is not, or nobody waits. */
+  next(nowMs: number): CopyTurn | undefined {
+    if (this.#current !== undefined || nowMs < this.#notBeforeMs) return undefined;
+    for (const [key, turn] of this.#waiting) {
+      this.#waiting.delete(key);
+      this.#current = turn;
+      return turn;
+    }
+    return undefined;
+  }
+}
+
+function keyOf({ shard, learner }: CopyTurn): string {
+  return `${shard}:${learner}`;
+}
+
+function isSame(left: CopyTurn, right: CopyTurn): boolean {
+  return left.shard === right.shard && left.learner === right.learner;
+}

@@ -39,9 +39,10 @@ export interface Register {
 
 /**
  * `refused`: the register answered, and will never take this. `unreachable`: it did not answer in time, or not as a
- * register does. `corrupt`: its file is damaged.
+ * register does. `corrupt`: what it holds is damaged, or another cluster's. `newer-format`: a newer program has written it.
+ * `stale`: it shows an older document than before, as one does that was restored from a backup.
  */
-export type RegisterErrorCode = "refused" | "unreachable" | "corrupt";
+export type RegisterErrorCode = "refused" | "unreachable" | "corrupt" | "newer-format" | "stale";
 
 export class RegisterError extends Error {
   override readonly name = "RegisterError";

@@ -3,6 +3,7 @@
 import * as http from "node:http";
 import type { Configuration } from "../replica/configuration.ts";
 import { parseConfiguration } from "../replica/parse-configuration.ts";
+import { pause } from "./pause.ts";
 import { type Register, RegisterError, type SwapResult } from "./register.ts";
 
 export interface WitnessRegisterOptions {
@@ -198,18 +199,5 @@ function parseCurrent(body: string): Configuration | undefined {
 function refusal(status: number, body: string): RegisterError {
   return new RegisterError(`the witness answered ${status}: ${body.trim().slice(0, 300)}`, {
     code: status >= 500 ? "unreachable" : "refused",
-  });
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
   });
 }

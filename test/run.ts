@@ -39,6 +39,7 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "redis-server", debian: "redis-server" },
   { program: "redis-cli", debian: "redis-tools" },
   { program: "redis-benchmark", debian: "redis-tools" },
+  { program: "etcd", debian: "etcd-server" },
 ];
 
 const scope = process.argv[2];

@@ -14,6 +14,10 @@ const LOG_LEVELS: readonly LogLevel[] = [
   "silent",
 ];
 
+/** What every command says of its option `--register`. */
+const REGISTER_OPTION =
+  "address of the configuration register: http://host:port (a witness), etcd://host:port,host:port[/prefix] or etcds://… (with TLS)";
+
 interface NodeFlags {
   readonly id: string;
   readonly register: string;
@@ -42,7 +46,7 @@ export function addNodeCommand(program: Command, version: string): void {
     .command("node")
     .description("run one node until SIGTERM; its addresses are in the cluster's configuration")
     .requiredOption("--id <name>", "its name in the configuration, such as n1")
-    .requiredOption("--register <url>", "address of the witness, such as http://127.0.0.1:17000")
+    .requiredOption("--register <url>", REGISTER_OPTION)
     .option("--cluster <id>", "refuse to start if the register belongs to another cluster")
     .option("--host <address>", "listen here instead of the address in the configuration")
     .option("--requirepass <password>", "what clients have to give with AUTH")

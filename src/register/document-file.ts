@@ -1,18 +1,20 @@
 /** One document in one file, replaced as a whole: after a crash at any moment it is the old one or the new one. */
 
 import { randomBytes } from "node:crypto";
-import { open, readFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import type { Configuration } from "../replica/configuration.ts";
-import { parseConfiguration } from "../replica/parse-configuration.ts";
+import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 import { RegisterError } from "./register.ts";
 
 /**
+ * Reads the file, and removes what a crash in the middle of a replacement has left beside it.
  * @returns undefined if there is no file.
- * @throws RegisterError (`corrupt`) if the file is there but holds no valid document: starting from nothing would let a
- *   deposed node rule again, so an operator has to decide.
+ * @throws RegisterError (`corrupt`, or `newer-format`) if the file is there but holds no valid document: starting from
+ *   nothing would let a deposed node rule again, so an operator has to decide.
  */
 export async function loadDocument(path: string): Promise<Configuration | undefined> {
+  await removeRemains(path);
   let json: string;
   try {
     json = await readFile(path, "utf8");
@@ -24,6 +26,12 @@ export async function loadDocument(path: string): Promise<Configuration | undefi
     return parseConfiguration(JSON.parse(json));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
+    if (error instanceof ConfigurationError && error.code === "newer-format") {
+      throw new RegisterError(`a newer HotHot has written ${path} (${why}); upgrade this program`, {
+        code: "newer-format",
+        cause: error,
+      });
+    }
     throw new RegisterError(
       `${path} holds no valid configuration (${why}); restore it, or remove it to begin a new cluster`,
       { code: "corrupt", cause: error },
@@ -52,5 +60,16 @@ export async function saveDocument(path: string, configuration: Configuration): 
     await directory.sync();
   } finally {
     await directory.close();
+  }
+}
+
+/** Files that `saveDocument` had begun when the process was killed. */
+async function removeRemains(path: string): Promise<void> {
+  const prefix = `${basename(path)}.`;
+  const names = await readdir(dirname(path)).catch(() => []);
+  for (const name of names) {
+    if (name.startsWith(prefix) && /^\d+\.[0-9a-f]{8}\.tmp$/.test(name.slice(prefix.length))) {
+      await rm(join(dirname(path), name), { force: true });
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import * as http from "node:http";
 import type { Configuration } from "../replica/configuration.ts";
-import { parseConfiguration } from "../replica/parse-configuration.ts";
+import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 import { pause } from "./pause.ts";
 import { type Register, RegisterError, type SwapResult } from "./register.ts";
 
@@ -179,8 +179,9 @@ function parseDocument(body: string): Configuration {
   try {
     return parseConfiguration(JSON.parse(body));
   } catch (error) {
+    const isNewer = error instanceof ConfigurationError && error.code === "newer-format";
     throw new RegisterError("the witness answered with no valid document", {
-      code: "unreachable",
+      code: isNewer ? "newer-format" : "unreachable",
       cause: error,
     });
   }

@@ -72,6 +72,24 @@ describe("witness", () => {
     }
   });
 
+  it("refuses to start on a file of a newer format, and leaves it alone", async () => {
+    const file = join(await folder(), "configuration.json");
+    const content = JSON.stringify({ ...documentOf(1), format: 2 });
+    await writeFile(file, content);
+    const server = new WitnessServer({ host: "127.0.0.1", port: 0, file });
+    await assert.rejects(server.listen(), { code: "newer-format", message: /upgrade/ });
+    assert.equal(await readFile(file, "utf8"), content);
+  });
+
+  it("removes what a crash within a replacement has left, and nothing else", async () => {
+    const path = await folder();
+    const file = join(path, "configuration.json");
+    await writeFile(`${file}.123.0011aabb.tmp`, "{");
+    await writeFile(`${file}.old.tmp`, "{");
+    await startWitness({ file });
+    assert.deepEqual(await readdir(path), ["configuration.json.old.tmp"]);
+  });
+
   it("refuses to start on another cluster's file", async () => {
     const file = join(await folder(), "configuration.json");
     await writeFile(file, JSON.stringify(documentOf(3)));

@@ -66,8 +66,8 @@ export class WitnessServer {
   /**
    * Reads the file and listens.
    * @returns the port.
-   * @throws RegisterError (`corrupt`) if the file holds no valid document or another cluster's; the system's error, such as
-   *   `EADDRINUSE`.
+   * @throws RegisterError (`corrupt`, `newer-format`) if the file holds no valid document or another cluster's; the
+   *   system's error, such as `EADDRINUSE`.
    */
   async listen(): Promise<number> {
     const { file, clusterId, host, port } = this.#options;

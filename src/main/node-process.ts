@@ -14,8 +14,8 @@ import { NodeClock } from "../node/clock.ts";
 import { Driver } from "../node/driver.ts";
 import { NodeMetrics } from "../node/metrics.ts";
 import { Links } from "../peers/links.ts";
+import { openRegister } from "../register/open-register.ts";
 import type { Register } from "../register/register.ts";
-import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration, Incarnation, NodeRecord } from "../replica/configuration.ts";
 import { Core } from "../replica/core.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
@@ -338,18 +338,16 @@ function recordOf(configuration: Configuration, options: NodeOptions): NodeRecor
   return record;
 }
 
+/** @throws StartError if the address names no register. */
 function createRegister(
   url: string,
   timeoutMs: number,
   onReachable: (isReachable: boolean, error: Error | undefined) => void,
-): WitnessRegister {
+): Register {
   try {
-    return new WitnessRegister({ url, timeoutMs, onReachable });
+    return openRegister(url, { timeoutMs, onReachable });
   } catch (error) {
-    throw new StartError(
-      `${url} is no address of a register: ${messageOf(error)}; it has to be such as http://127.0.0.1:17000`,
-      { exitStatus: MISFIT, cause: error },
-    );
+    throw new StartError(messageOf(error), { exitStatus: MISFIT, cause: error });
   }
 }
 

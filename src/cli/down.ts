@@ -1,6 +1,7 @@
 /** `hothot down`: stops the cluster of a state directory, whoever started it. */
 
 import type { Command } from "commander";
+import { removeBed } from "./bed/bed.ts";
 import { CliError } from "./cli-error.ts";
 import {
   liveProcesses,
@@ -36,6 +37,7 @@ export function addDownCommand(program: Command): void {
       const alive = liveProcesses(state).filter((id) => id !== "supervisor");
       if (alive.length > 0)
         throw new CliError(`These processes could not be stopped: ${alive.join(", ")}`);
+      if (state.bed !== undefined) removeBed(state.bed);
       removeClusterPlan(state);
       printLine(
         wasAlive

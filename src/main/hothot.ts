@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { addDelayRelayCommand } from "../cli/bed/delay-relay.ts";
 import { addCheckCommand } from "../cli/check.ts";
 import { CliError } from "../cli/cli-error.ts";
 import { addDownCommand } from "../cli/down.ts";
@@ -31,7 +32,8 @@ addDownCommand(program);
 addStatusCommand(program);
 addNodeControlCommands(program);
 addTransferCommand(program);
-addCheckCommand(program);
+addCheckCommand(program, script);
+addDelayRelayCommand(program);
 addNodeCommand(program, readVersion());
 addWitnessCommand(program);
 program

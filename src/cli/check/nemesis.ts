@@ -17,15 +17,16 @@ import {
 import { callHttp } from "../http-client.ts";
 import { askStatus } from "../node-view.ts";
 import { pause } from "../processes.ts";
-
-export const FAULT_KINDS = ["kill", "pause", "partition", "transfer"] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+import { type FaultKind, isOfNetwork } from "./fault-kinds.ts";
+import { NetFaults } from "./net-faults.ts";
 
 /** A fault that was. Times in ms since the run began. */
 export interface Fault {
   readonly kind: FaultKind;
   /** The node that it befell; for a transfer the primary that handed its shard over. */
   readonly node: string;
+  /** The nodes whose clients may notice it. */
+  readonly hit: readonly string[];
   readonly what: string;
   readonly beganAt: number;
   /** When it was taken back: the process started or resumed, the links joined. */
@@ -48,6 +49,8 @@ const POLL_MS = 40;
 
 export interface NemesisOptions {
   readonly state: ClusterState;
+  /** Path of this program. */
+  readonly script: string;
   readonly kinds: readonly FaultKind[];
   readonly prng: Prng;
   /** Milliseconds since the run began. */
@@ -61,10 +64,14 @@ export class Nemesis {
   current: { readonly kind: FaultKind; readonly node: string } | undefined;
   readonly #options: NemesisOptions;
   readonly #failovers = new Map<string, ReportedFailover>();
+  readonly #netFaults: NetFaults | undefined;
   #deck: FaultKind[] = [];
 
+  /** @throws CliError if the cluster is not made for one of the faults. */
   constructor(options: NemesisOptions) {
     this.#options = options;
+    const { kinds, state, script } = options;
+    this.#netFaults = kinds.some(isOfNetwork) ? new NetFaults(state, script) : undefined;
   }
 
   /**
@@ -101,12 +108,18 @@ export class Nemesis {
   /** Takes back whatever may have been left undone. */
   async heal(): Promise<void> {
     const { state } = this.#options;
+    await this.#netFaults?.heal();
     for (const node of state.nodes) {
       const standing = standingOf(state, node.id);
       if (standing === "paused") resumeNode(state, node.id);
       if (standing === "gone") await startNode(state, node.id);
     }
     if (this.#options.kinds.includes("partition")) await this.#joinAll().catch(() => undefined);
+  }
+
+  /** Takes back what an earlier check may have left of the network's faults when it was killed. */
+  async healNetwork(): Promise<void> {
+    await this.#netFaults?.heal();
   }
 
   /** @returns whether every node became ready within the bound. */
@@ -123,8 +136,11 @@ export class Nemesis {
 
   /** Asks every node for its failovers; a killed node forgets them, so ask often. */
   async collectFailovers(): Promise<void> {
+    const { state } = this.#options;
     await Promise.all(
-      this.#options.state.nodes.map(async (node) => {
+      state.nodes.map(async (node) => {
+        // One without power would be waited for in vain.
+        if (standingOf(state, node.id) === "gone") return;
         const answer = await askStatus(node.host, node.httpPort).catch(() => undefined);
         for (const failover of answer?.status.failovers ?? []) {
           const name = `${node.id} ${failover.shard} ${failover.epoch}`;
@@ -155,14 +171,15 @@ export class Nemesis {
     const kind = this.#deck.pop() ?? "kill";
     const victim = prng.pick(state.nodes).id;
     // Drawn before anything waits, so that the schedule depends on the seed alone.
-    const lengthMs = kind === "kill" ? prng.between(800, 2_500) : prng.between(500, 2_000);
+    const lengthMs = drawLengthMs(kind, prng);
     const choice = prng.float();
+    const netFault = isOfNetwork(kind) ? this.#netFaults?.draw(kind, victim, prng) : undefined;
     const shards = await this.shards();
     const led = shards.filter((shard) => shard.primary === victim).map((shard) => shard.shard);
     const what =
       kind === "transfer"
         ? `transfer of a shard of ${victim}`
-        : `${kind} ${victim} for ${Math.round(lengthMs)} ms`;
+        : `${netFault?.what ?? `${kind} ${victim}`} for ${Math.round(lengthMs)} ms`;
     report(`${what} (primary of ${led.length} shards)`);
     this.current = { kind, node: victim };
     const beganAt = now();
@@ -184,14 +201,21 @@ export class Nemesis {
       case "transfer":
         await this.#transfer(victim, led, choice);
         break;
+      default:
+        if (netFault === undefined) break;
+        await this.#netFaults?.begin(netFault);
+        await pause(lengthMs);
+        if (kind === "power-off") await this.collectFailovers();
     }
     const healedAt = now();
+    if (netFault !== undefined) await this.#netFaults?.heal(netFault);
     if (kind === "kill") await startNode(state, victim);
     if (kind === "pause") resumeNode(state, victim);
     if (kind === "partition") await this.#joinAll();
     const isWhole = await this.untilWhole();
     const readyAt = isWhole ? now() : undefined;
-    const fault = { kind, node: victim, what, beganAt, healedAt, readyAt, shards: led };
+    const hit = netFault?.hit ?? [victim];
+    const fault = { kind, node: victim, hit, what, beganAt, healedAt, readyAt, shards: led };
     this.faults.push(fault);
     this.current = undefined;
     report(
@@ -264,6 +288,12 @@ export async function isReady(node: {
   } catch {
     return false;
   }
+}
+
+/** How long a fault lasts, ms: long enough for a failover, and short enough for many. */
+function drawLengthMs(kind: FaultKind, prng: Prng): number {
+  if (kind === "kill") return prng.between(800, 2_500);
+  return isOfNetwork(kind) ? prng.between(1_000, 3_000) : prng.between(500, 2_000);
 }
 
 function shuffled(kinds: readonly FaultKind[], prng: Prng): FaultKind[] {

@@ -3,6 +3,8 @@
 import type { OperationRecord } from "../../history/history.ts";
 import { describeJudgement, type Judgement } from "../../history/judge.ts";
 import { formatTable } from "../output.ts";
+import { explains } from "./allowances.ts";
+import type { FaultKind } from "./fault-kinds.ts";
 import { longestGap, median, type Successes } from "./gaps.ts";
 import type { Fault, ReportedFailover } from "./nemesis.ts";
 
@@ -24,7 +26,22 @@ export interface FaultReport extends Fault {
   readonly primaryGapMs: number | undefined;
   /** Longest gap without any success at each node that lived, from the fault until all was whole. */
   readonly nodeGapMs: Readonly<Record<string, number>>;
+  /** Errors that clients of the nodes that it hit saw meanwhile. */
+  readonly errorsOnHit: number;
   /** Errors that clients of other nodes saw meanwhile. */
+  readonly errorsElsewhere: number;
+  /** Those of both that a fault of this kind does not explain. */
+  readonly unexplained: readonly ClientError[];
+}
+
+/** All faults of one kind together. */
+export interface KindReport {
+  readonly kind: FaultKind;
+  readonly count: number;
+  /** Over the gaps of all; ms. */
+  readonly medianGapMs: number;
+  readonly longestGapMs: number;
+  readonly errorsOnHit: number;
   readonly errorsElsewhere: number;
 }
 
@@ -52,8 +69,7 @@ export interface CheckReport {
   /** Longest gap without a successful write over the whole run. */
   readonly longestGapMs: Readonly<Record<string, number>>;
   readonly faults: readonly FaultReport[];
-  /** Median over the faults of a kind. */
-  readonly medianGapMs: Readonly<Record<string, number>>;
+  readonly kinds: readonly KindReport[];
   readonly failovers: readonly ReportedFailover[];
   readonly errors: readonly { readonly why: string; readonly count: number }[];
   readonly history: string | undefined;
@@ -87,17 +103,21 @@ export function reportFaults(
     });
     const nodeGapMs: Record<string, number> = {};
     for (const [node, times] of successes.byNode) {
-      if (node !== fault.node) nodeGapMs[node] = longestGap(times, fault.beganAt, readyAt);
+      if (!fault.hit.includes(node)) nodeGapMs[node] = longestGap(times, fault.beganAt, readyAt);
     }
+    const meanwhile = errors.filter((error) => overlaps(error, fault.beganAt, readyAt));
+    const errorsOnHit = meanwhile.filter((error) => fault.hit.includes(error.node)).length;
     return {
       ...fault,
       gapMs,
       gapShard,
       primaryGapMs: primaryGaps.length === 0 ? undefined : Math.max(...primaryGaps),
       nodeGapMs,
-      errorsElsewhere: errors.filter(
-        (error) => error.node !== fault.node && overlaps(error, fault.beganAt, readyAt),
-      ).length,
+      errorsOnHit,
+      errorsElsewhere: meanwhile.length - errorsOnHit,
+      unexplained: meanwhile.filter(
+        (error) => !explains(fault.kind, fault.hit.includes(error.node), error.why),
+      ),
     };
   });
 }
@@ -131,15 +151,20 @@ export function countOperations(history: readonly OperationRecord[]): {
   return { byOutcome, byKind: Object.fromEntries(sorted) };
 }
 
-/** @returns the median gap of each kind of fault that occurred. */
-export function medianGaps(faults: readonly FaultReport[]): Record<string, number> {
-  const medians: Record<string, number> = {};
-  for (const kind of new Set(faults.map((fault) => fault.kind))) {
-    const gaps = faults.filter((fault) => fault.kind === kind).map((fault) => fault.gapMs);
-    const middle = median(gaps);
-    if (middle !== undefined) medians[kind] = middle;
-  }
-  return medians;
+/** @returns what the faults of each kind that occurred have in common. */
+export function reportKinds(faults: readonly FaultReport[]): KindReport[] {
+  return [...new Set(faults.map((fault) => fault.kind))].map((kind) => {
+    const same = faults.filter((fault) => fault.kind === kind);
+    const gaps = same.map((fault) => fault.gapMs);
+    return {
+      kind,
+      count: same.length,
+      medianGapMs: median(gaps) ?? 0,
+      longestGapMs: Math.max(...gaps),
+      errorsOnHit: same.reduce((sum, fault) => sum + fault.errorsOnHit, 0),
+      errorsElsewhere: same.reduce((sum, fault) => sum + fault.errorsElsewhere, 0),
+    };
+  });
 }
 
 /** @returns the report as lines. */
@@ -160,9 +185,7 @@ export function describeReport(report: CheckReport): string[] {
   }
   if (report.faults.length > 0) {
     lines.push("", ...describeFaults(report.faults));
-    for (const [kind, gap] of Object.entries(report.medianGapMs)) {
-      lines.push(`median gap of a ${kind}: ${ms(gap)} ms`);
-    }
+    lines.push("", ...describeKinds(report.kinds));
   }
   if (report.failovers.length > 0) lines.push("", ...describeFailovers(report.failovers));
   lines.push(
@@ -202,6 +225,19 @@ function describeFaults(faults: readonly FaultReport[]): string[] {
     "whole after ms",
     "errors elsewhere",
   ];
+  return formatTable(header, rows);
+}
+
+function describeKinds(kinds: readonly KindReport[]): string[] {
+  const rows = kinds.map((each) => [
+    each.kind,
+    String(each.count),
+    ms(each.medianGapMs),
+    ms(each.longestGapMs),
+    String(each.errorsOnHit),
+    String(each.errorsElsewhere),
+  ]);
+  const header = ["kind", "faults", "median gap ms", "longest", "errors at those hit", "elsewhere"];
   return formatTable(header, rows);
 }
 

@@ -1,0 +1,242 @@
+/** What can be wrong with a bed's network, and how it is made so and taken back. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { CliError } from "../cli-error.ts";
+import { pause } from "../processes.ts";
+import { type BedMember, type BedPlan, MEMBER_DEVICE, memberOf } from "./bed.ts";
+import { dropAll, dropFrom, dropShare } from "./packet-filter.ts";
+import { runTool } from "./run-tool.ts";
+import { TUNNEL_MAC } from "./tunnelled-packet.ts";
+
+/** What is wrong at one member's place; all that is given at the same time. */
+export interface Impairment {
+  /** Members whose packets do not arrive here. What is sent to them does. */
+  readonly deafTo?: readonly string[];
+  /** No packet arrives or leaves, of clients either, and nothing shows it: as if the power were off. */
+  readonly isSilent?: true;
+  /** The cable is pulled: as silent, but the machine itself notices. */
+  readonly isUnplugged?: true;
+  /** Part of the packets that is lost, in each direction; more than 0, less than 1. */
+  readonly lossShare?: number;
+  /** What the line carries in each direction, kbit/s. */
+  readonly rateKbit?: number;
+  /** How long packets to and from the other members take; those of clients do not. */
+  readonly delay?: Delay;
+}
+
+/** How long each packet is under way: `delayMs` give or take as much as `jitterMs`, so some overtake others. */
+export interface Delay {
+  readonly delayMs: number;
+  readonly jitterMs: number;
+}
+
+/** A queue of a slow line holds at most as much as is sent in this time, ms. */
+const QUEUE_MS_MAX = 200;
+/** What a slow line sends at once; more than any one segment that is handed to a device. */
+const BURST_BYTES = 70_000;
+/** How a member's packets reach what delays them. */
+const DELAY_DEVICE = "delay0";
+const RELAY_START_MS_MAX = 10_000;
+/** How much later than told a packet may leave the relay. */
+const RELAY_SLACK_MS = 30;
+/** Port and network id of the tunnels to what delays packets. */
+export const TUNNEL_PORT = 4789;
+export const TUNNEL_ID = 7;
+
+/** The faults of one bed. At most one object may act on a bed at a time. */
+export class BedNetwork {
+  readonly #bed: BedPlan;
+  readonly #script: string;
+  #relay: { readonly process: ChildProcess; readonly heldMsMax: number } | undefined;
+
+  /** @param script path of this program, which also delays packets. */
+  constructor(bed: BedPlan, script: string) {
+    this.#bed = bed;
+    this.#script = script;
+  }
+
+  /**
+   * Adds impairments.
+   * @param impairments by member; those that are not named stay as they are.
+   * @throws CliError if one cannot be made; then `heal` takes back what was.
+   */
+  async impair(impairments: Readonly<Record<string, Impairment>>): Promise<void> {
+    const entries = Object.entries(impairments).map(
+      ([id, impairment]) => [memberOf(this.#bed, id), impairment] as const,
+    );
+    const delayed = entries.flatMap(([member, { delay }]) =>
+      delay === undefined ? [] : [{ member, delay }],
+    );
+    const first = delayed[0];
+    if (first !== undefined) await this.#delay(first.member, first.delay);
+    if (delayed.length > 1) throw new CliError("Only one member of a bed can be far away.");
+    await Promise.all(entries.map(([member, impairment]) => this.#impairOne(member, impairment)));
+  }
+
+  /**
+   * Takes everything back, also what another process left when it was killed.
+   * @throws CliError if that fails.
+   */
+  async heal(): Promise<void> {
+    await Promise.all(this.#bed.members.map((member) => this.#healOne(member)));
+    await this.#undoDelay();
+  }
+
+  async #impairOne(member: BedMember, impairment: Impairment): Promise<void> {
+    const { deafTo, isSilent, isUnplugged, lossShare, rateKbit } = impairment;
+    const steps: Promise<unknown>[] = [];
+    if (isUnplugged === true) steps.push(this.#plug(member, false));
+    if (isSilent === true) {
+      steps.push(this.#filterBothWays(member, dropAll()));
+    }
+    if (deafTo !== undefined && deafTo.length > 0) {
+      const sources = deafTo.map((id) => memberOf(this.#bed, id).address);
+      steps.push(addFilter(member.namespace, MEMBER_DEVICE, dropFrom(sources)));
+    }
+    if (lossShare !== undefined) {
+      steps.push(this.#filterBothWays(member, dropShare(lossShare)));
+    }
+    if (rateKbit !== undefined) {
+      steps.push(limitRate(member.namespace, MEMBER_DEVICE, rateKbit));
+      steps.push(limitRate(this.#bed.hub, member.id, rateKbit));
+    }
+    await Promise.all(steps);
+  }
+
+  async #healOne(member: BedMember): Promise<void> {
+    await this.#plug(member, true);
+    await removeFilters(member.namespace, MEMBER_DEVICE);
+    await removeFilters(this.#bed.hub, member.id);
+    await unlimitRate(member.namespace, MEMBER_DEVICE);
+    await unlimitRate(this.#bed.hub, member.id);
+  }
+
+  /**
+   * Where packets come in, at both ends of the line. A drop where they go out would be told to the sender's TCP, which would
+   * not take it for a loss and send the segment again at once.
+   */
+  async #filterBothWays(member: BedMember, program: string): Promise<void> {
+    await Promise.all([
+      addFilter(member.namespace, MEMBER_DEVICE, program),
+      addFilter(this.#bed.hub, member.id, program),
+    ]);
+  }
+
+  /** At the bridge's end, as somebody would who trips over the cable: the member keeps its address and routes. */
+  async #plug(member: BedMember, isPlugged: boolean): Promise<void> {
+    const state = isPlugged ? "up" : "down";
+    await runTool("ip", ["-n", this.#bed.hub, "link", "set", member.id, state]);
+  }
+
+  /**
+   * Sends all between a member and the others through a relay that holds every packet for a while. Not every kernel has
+   * netem, which would do it in place.
+   */
+  async #delay(member: BedMember, delay: Delay): Promise<void> {
+    if (this.#relay !== undefined) throw new CliError("Only one member of a bed can be far away.");
+    const heldMsMax = delay.delayMs + delay.jitterMs;
+    this.#relay = { process: await this.#startRelay(delay), heldMsMax };
+    for (const each of this.#bed.members) {
+      const inside = ["-n", each.namespace];
+      await runTool("ip", [
+        ...[...inside, "link", "add", DELAY_DEVICE, "address", TUNNEL_MAC],
+        ...["type", "vxlan", "id", String(TUNNEL_ID)],
+        ...["local", each.address, "remote", this.#bed.hubAddress],
+        ...["dstport", String(TUNNEL_PORT), "dev", MEMBER_DEVICE],
+      ]);
+      // The relay looks at IPv4 addresses alone, so hardware addresses need not be asked for.
+      await runTool("ip", [...inside, "link", "set", DELAY_DEVICE, "arp", "off", "up"]);
+    }
+    const others = this.#bed.members.filter((each) => each.id !== member.id);
+    await Promise.all(
+      others.flatMap((other) => [
+        routeThroughRelay(member, other),
+        routeThroughRelay(other, member),
+      ]),
+    );
+  }
+
+  async #startRelay(delay: Delay): Promise<ChildProcess> {
+    const args = [
+      ...["netns", "exec", this.#bed.hub, process.execPath, this.#script, "delay-relay"],
+      ...["--host", this.#bed.hubAddress],
+      ...["--delay-ms", String(delay.delayMs), "--jitter-ms", String(delay.jitterMs)],
+    ];
+    // It ends when its standard input does, and so with this process, however that ends.
+    const relay = spawn("ip", args, { stdio: ["pipe", "pipe", "inherit"], detached: true });
+    relay.stdin.on("error", () => undefined);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error("it does not start")), RELAY_START_MS_MAX);
+        const settle = (error?: Error): void => {
+          clearTimeout(timer);
+          if (error === undefined) resolve();
+          else reject(error);
+        };
+        relay.once("error", settle);
+        relay.once("exit", (status) => settle(new Error(`it ended with status ${status}`)));
+        relay.stdout.once("data", () => settle());
+      });
+    } catch (error) {
+      relay.kill("SIGKILL");
+      throw new CliError(`Packets cannot be delayed: ${String(error)}`, { cause: error });
+    }
+    return relay;
+  }
+
+  /** Packets take the short way again at once; those that are under way arrive before the tunnels go. */
+  async #undoDelay(): Promise<void> {
+    const relay = this.#relay;
+    this.#relay = undefined;
+    if (relay !== undefined) {
+      await Promise.all(
+        this.#bed.members.map((member) =>
+          runTool("ip", ["-n", member.namespace, "route", "flush", "dev", DELAY_DEVICE]),
+        ),
+      );
+      await pause(relay.heldMsMax + RELAY_SLACK_MS);
+    }
+    await Promise.all(
+      this.#bed.members.map(async (member) => {
+        const inside = ["-n", member.namespace];
+        const devices = await runTool("ip", [...inside, "-o", "link", "show"]);
+        if (devices.includes(` ${DELAY_DEVICE}:`)) {
+          await runTool("ip", [...inside, "link", "delete", DELAY_DEVICE]);
+        }
+      }),
+    );
+    relay?.process.stdin?.end();
+  }
+}
+
+async function addFilter(namespace: string, device: string, program: string): Promise<void> {
+  await runTool("tc", [
+    ...["-n", namespace, "filter", "add", "dev", device, "ingress"],
+    ...["protocol", "all", "bpf", "direct-action", "bytecode", program],
+  ]);
+}
+
+async function removeFilters(namespace: string, device: string): Promise<void> {
+  await runTool("tc", ["-n", namespace, "filter", "delete", "dev", device, "ingress"]);
+}
+
+async function limitRate(namespace: string, device: string, rateKbit: number): Promise<void> {
+  await runTool("tc", [
+    ...["-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf"],
+    ...["rate", `${rateKbit}kbit`, "burst", `${BURST_BYTES}b`, "latency", `${QUEUE_MS_MAX}ms`],
+  ]);
+}
+
+async function unlimitRate(namespace: string, device: string): Promise<void> {
+  const inside = ["-n", namespace];
+  const queues = await runTool("tc", [...inside, "qdisc", "show", "dev", device, "root"]);
+  if (!queues.includes("tbf")) return;
+  await runTool("tc", [...inside, "qdisc", "delete", "dev", device, "root"]);
+}
+
+async function routeThroughRelay(from: BedMember, to: BedMember): Promise<void> {
+  await runTool("ip", [
+    ...["-n", from.namespace, "route", "add", `${to.address}/32`],
+    ...["dev", DELAY_DEVICE, "src", from.address],
+  ]);
+}

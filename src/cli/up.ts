@@ -7,11 +7,12 @@ import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
-import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
+import { initialConfiguration } from "../register/placement.ts";
 import { WitnessRegister } from "../register/witness-client.ts";
-import type { Configuration, Settings } from "../replica/configuration.ts";
+import type { Configuration } from "../replica/configuration.ts";
 import { buildBed, memberOf, planBed, removeBed } from "./bed/bed.ts";
 import { CliError } from "./cli-error.ts";
+import { addClusterOptions, type ClusterFlags, settingsOf } from "./cluster-options.ts";
 import {
   type ClusterPlan,
   type ClusterState,
@@ -34,19 +35,13 @@ import { type Report, startCluster, stopCluster } from "./supervisor.ts";
 import { watchCluster } from "./watch-cluster.ts";
 
 /** What `hothot up` was asked for; every value checked by itself, not yet together. */
-interface UpOptions {
+interface UpOptions extends ClusterFlags {
   readonly nodes: number;
   readonly host: string;
   readonly port: number;
   readonly httpPort: number;
   readonly peerPort?: number;
   readonly witnessPort?: number;
-  readonly shards: number;
-  readonly replicas?: number;
-  readonly replication: "sync" | "async";
-  readonly minInSync: number;
-  readonly heartbeatMs: number;
-  readonly leaseMs: number;
   readonly dir: string;
   readonly logLevel: string;
   readonly bed?: true;
@@ -75,7 +70,7 @@ const SUPERVISOR_LOG = "supervisor.log";
  * @param script path of this program, by which it starts its nodes.
  */
 export function addUpCommand(program: Command, script: string): void {
-  program
+  const command = program
     .command("up")
     .description("start a cluster on this machine and keep it running until Ctrl-C")
     .option("--nodes <count>", `number of nodes, at most ${NODES_MAX}`, parseCount(1, NODES_MAX), 3)
@@ -91,34 +86,8 @@ export function addUpCommand(program: Command, script: string): void {
       "--witness-port <port>",
       "port of the witness (default: first peer port - 1)",
       parsePort,
-    )
-    .option("--shards <count>", "number of shards", parseCount(1, 1024), 16)
-    .option(
-      "--replicas <count>",
-      "copies of each shard (default: 3, or one per node)",
-      parseCount(1, NODES_MAX),
-    )
-    .addOption(
-      new Option(
-        "--replication <mode>",
-        "what an answer to a write waits for: all in-sync copies, or the primary alone",
-      )
-        .choices(["sync", "async"])
-        .default("sync"),
-    )
-    .option(
-      "--min-in-sync <count>",
-      "copies in sync below which writes are refused",
-      parseCount(1, NODES_MAX),
-      1,
-    )
-    .option("--heartbeat-ms <ms>", "time between heartbeats", parseCount(5, 10_000), 50)
-    .option(
-      "--lease-ms <ms>",
-      "how long a heartbeat's echo lets a node serve",
-      parseCount(50, 60_000),
-      300,
-    )
+    );
+  addClusterOptions(command, NODES_MAX)
     .option("--dir <path>", "state directory", DEFAULT_DIR)
     .addOption(
       new Option("--log-level <level>", "of the nodes' logs")
@@ -305,33 +274,11 @@ interface ClusterDesign {
 
 /** @throws CliError if the options do not go together. */
 function designCluster(options: UpOptions, script: string): ClusterDesign {
-  const replicas = options.replicas ?? Math.min(3, options.nodes);
-  if (replicas > options.nodes) {
-    throw new CliError(`--replicas ${replicas} needs as many nodes; there are ${options.nodes}.`);
-  }
-  if (options.minInSync > replicas) {
-    throw new CliError(
-      `--min-in-sync ${options.minInSync} can never be met with ${replicas} copies of a shard.`,
-    );
-  }
-  if (options.leaseMs < 2 * options.heartbeatMs) {
-    throw new CliError(
-      "--lease-ms has to be at least twice --heartbeat-ms, or no lease would hold.",
-    );
-  }
+  const settings = settingsOf(options, options.nodes);
   const peerPort = options.peerPort ?? distantPort(options.port, options.nodes);
   const witnessPort = options.witnessPort ?? peerPort - 1;
   checkPortRanges(options, peerPort, witnessPort);
   const clusterId = randomBytes(8).toString("hex");
-  const settings: Settings = {
-    ...DEFAULT_SETTINGS,
-    replication: options.replication,
-    minInSync: options.minInSync,
-    replicas,
-    shardCount: options.shards,
-    heartbeatMs: options.heartbeatMs,
-    leaseMs: options.leaseMs,
-  };
   const ids = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
   const bed = options.bed === true ? planBed([...ids, "witness"]) : undefined;
   const hostOf = (id: string): string =>

@@ -8,6 +8,7 @@ import { addDelayRelayCommand } from "../cli/bed/delay-relay.ts";
 import { addCheckCommand } from "../cli/check.ts";
 import { CliError } from "../cli/cli-error.ts";
 import { addDownCommand } from "../cli/down.ts";
+import { addInitCommand } from "../cli/init.ts";
 import { addNodeControlCommands } from "../cli/node-control.ts";
 import { printLine, printNote } from "../cli/output.ts";
 import { addStatusCommand } from "../cli/status.ts";
@@ -34,6 +35,7 @@ addNodeControlCommands(program);
 addTransferCommand(program);
 addCheckCommand(program, script);
 addDelayRelayCommand(program);
+addInitCommand(program);
 addNodeCommand(program, readVersion());
 addWitnessCommand(program);
 program

@@ -13,7 +13,8 @@ import { type HttpServer, serveHttp } from "../http/serve.ts";
 import { NodeClock } from "../node/clock.ts";
 import { Driver } from "../node/driver.ts";
 import { NodeMetrics } from "../node/metrics.ts";
-import { Links } from "../peers/links.ts";
+import { LINK_LIMITS, Links } from "../peers/links.ts";
+import { ClusterSecret } from "../peers/secret.ts";
 import { openRegister } from "../register/open-register.ts";
 import type { Register } from "../register/register.ts";
 import type { Configuration, Incarnation, NodeRecord } from "../replica/configuration.ts";
@@ -24,6 +25,7 @@ import { RespServer } from "../server/resp-server.ts";
 import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
+import { isLoopback, readSecretFile, secretFromText } from "./secret-file.ts";
 import { SyncWatch } from "./sync-watch.ts";
 
 export interface NodeOptions {
@@ -33,6 +35,8 @@ export interface NodeOptions {
   readonly registerUrl: string;
   /** If given, the register must belong to this cluster. */
   readonly clusterId?: string;
+  /** The file with the cluster's secret; by default `HOTHOT_SECRET` of the environment, and without that there is none. */
+  readonly secretFile?: string;
   /** Address to listen on; by default the node's own in the configuration. */
   readonly host?: string;
   /** Of HotHot, for INFO. */
@@ -193,6 +197,7 @@ async function startNode(
   const host = options.host ?? record.host;
   const { heartbeatMs } = configuration.settings;
   const incarnation = drawIncarnation();
+  const secret = secretOf(options, configuration, log);
   const register = createRegister(options.registerUrl, 2 * heartbeatMs, (isReachable, error) => {
     if (isReachable) log.info("the configuration register is back");
     else log.warn({ error: error?.message }, "the configuration register is away; serving on");
@@ -217,6 +222,13 @@ async function startNode(
         incarnation,
         host,
         port: record.peerPort,
+        heartbeatChannel: configuration.settings.heartbeatChannel,
+        ...(secret === undefined ? {} : { secret }),
+        // A node that speaks seldom is silent only after longer.
+        limits: {
+          silentMsMax: Math.max(LINK_LIMITS.silentMsMax, 5 * heartbeatMs),
+          aliveMs: Math.max(LINK_LIMITS.aliveMs, 3 * heartbeatMs),
+        },
         peers: configuration.nodes.map((node) => ({
           id: node.id,
           host: node.host,
@@ -336,6 +348,34 @@ function recordOf(configuration: Configuration, options: NodeOptions): NodeRecor
     );
   }
   return record;
+}
+
+/** @throws StartError if there is a secret that cannot be used. */
+function secretOf(
+  options: NodeOptions,
+  configuration: Configuration,
+  log: Logger,
+): ClusterSecret | undefined {
+  let bytes: Buffer | undefined;
+  try {
+    bytes =
+      options.secretFile === undefined
+        ? secretFromText(process.env["HOTHOT_SECRET"])
+        : readSecretFile(options.secretFile, (warning) => log.warn(warning));
+    if (bytes !== undefined) return new ClusterSecret(bytes, configuration.clusterId);
+  } catch (error) {
+    throw new StartError(`the cluster secret cannot be used: ${messageOf(error)}`, {
+      exitStatus: MISFIT,
+      cause: error,
+    });
+  }
+  if (!configuration.nodes.every((node) => isLoopback(node.host))) {
+    log.warn(
+      "there is no cluster secret: whoever reaches the peer port can read and change all data; " +
+        "give all nodes one with --secret-file",
+    );
+  }
+  return undefined;
 }
 
 /** @throws StartError if the address names no register. */

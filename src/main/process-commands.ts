@@ -23,6 +23,7 @@ interface NodeFlags {
   readonly register: string;
   readonly cluster?: string;
   readonly host?: string;
+  readonly secretFile?: string;
   readonly requirepass?: string;
   readonly logLevel: LogLevel;
   readonly enableFaults?: true;
@@ -49,6 +50,10 @@ export function addNodeCommand(program: Command, version: string): void {
     .requiredOption("--register <url>", REGISTER_OPTION)
     .option("--cluster <id>", "refuse to start if the register belongs to another cluster")
     .option("--host <address>", "listen here instead of the address in the configuration")
+    .option(
+      "--secret-file <path>",
+      "file with the secret that all nodes of the cluster share (default: $HOTHOT_SECRET, or none)",
+    )
     .option("--requirepass <password>", "what clients have to give with AUTH")
     .addOption(logLevelOption())
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
@@ -65,6 +70,7 @@ export function addNodeCommand(program: Command, version: string): void {
         enableDebug: flags.enableDebug === true,
         ...(flags.cluster === undefined ? {} : { clusterId: flags.cluster }),
         ...(flags.host === undefined ? {} : { host: flags.host }),
+        ...(flags.secretFile === undefined ? {} : { secretFile: flags.secretFile }),
         ...(flags.requirepass === undefined
           ? {}
           : { requirePass: Buffer.from(flags.requirepass, "utf8").toString("latin1") }),

@@ -180,6 +180,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     ...head,
     isListed: fc.boolean(),
     isUsable: fc.boolean(),
+    isFresh: fc.boolean(),
     lastSeq: natural,
     lastEpoch: natural,
     startedEpoch: natural,

@@ -37,8 +37,38 @@ import type { Request } from "../replica/ports.ts";
 import { ByteReader, ByteWriter } from "./bytes.ts";
 import { malformed, PeerProtocolError } from "./errors.ts";
 
-/** Version of all that is in this file; the handshake compares it. */
-export const WIRE_VERSION = 1;
+/** A range of wire versions, both ends included. */
+export interface WireVersions {
+  readonly lowest: number;
+  readonly highest: number;
+}
+
+/**
+ * The bytes of messages in every version that this build speaks. A release that changes the format of anything in this file
+ * raises `highest`, and its encoder and decoder take the version where formats differ; `lowest` is then what the release
+ * before spoke, so that two adjacent releases always have one version in common.
+ */
+export interface WireCodec {
+  readonly versions: WireVersions;
+  /**
+   * @param version agreed in the handshake, within `versions`.
+   * @param frameBytesMax bound on a payload, as the receiver has it.
+   */
+  createEncoder(version: number, frameBytesMax: number): MessageEncoder;
+  createDecoder(version: number, frameBytesMax: number): MessageDecoder;
+}
+
+/** What `FrameEncoder` does for its callers. */
+export type MessageEncoder = Pick<FrameEncoder, "length" | "bytes" | "reset" | "append">;
+/** What `FrameDecoder` does for its callers. */
+export type MessageDecoder = Pick<FrameDecoder, "push">;
+
+export const WIRE_CODEC: WireCodec = {
+  versions: { lowest: 1, highest: 1 },
+  createEncoder: (_version, frameBytesMax) => new FrameEncoder(frameBytesMax),
+  createDecoder: (_version, frameBytesMax) => new FrameDecoder(frameBytesMax),
+};
+
 /** Largest payload of a frame, bytes. Two of the largest values fit; a peer that claims more is not a peer. */
 export const FRAME_BYTES_MAX = 1024 * 1024 * 1024 + 1024 * 1024;
 const HEADER_BYTES = 4;
@@ -239,6 +269,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.epoch);
       writer.u8(message.isListed ? 1 : 0);
       writer.u8(message.isUsable ? 1 : 0);
+      writer.u8(message.isFresh ? 1 : 0);
       writer.varint(message.lastSeq);
       writer.varint(message.lastEpoch);
       writer.varint(message.startedEpoch);
@@ -376,6 +407,7 @@ function readMessage(reader: ByteReader): Message {
         epoch: reader.varint(),
         isListed: readFlag(reader),
         isUsable: readFlag(reader),
+        isFresh: readFlag(reader),
         lastSeq: reader.varint(),
         lastEpoch: reader.varint(),
         startedEpoch: reader.varint(),

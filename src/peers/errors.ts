@@ -7,8 +7,11 @@ export type PeerErrorCode =
   | "wrong-cluster"
   | "wrong-node"
   | "self"
+  | "duplicate-node"
   | "unknown-node"
-  | "version";
+  | "version"
+  | "secret"
+  | "channel";
 
 /** The other side of a connection does not keep to the protocol, or is not who it should be. It closes that connection. */
 export class PeerProtocolError extends Error {

@@ -1,21 +1,32 @@
 /**
- * TCP between the nodes of a cluster. Each pair of nodes keeps two connections, `data` and `heartbeat`; the node with the
- * lower id dials, and dials again when one breaks. A data link is FIFO from `connected` to `disconnected`: bytes are never
+ * The network between the nodes of a cluster. Each pair of nodes keeps a TCP connection for data; the node with the lower id
+ * dials, and dials again when it breaks. Heartbeats are datagrams from and to the same port numbers, or have a second
+ * connection, so that bulk data never delays them. A data link is FIFO from `connected` to `disconnected`: bytes are never
  * lost in between, and what is left of a replaced connection is never read. It must never queue without a bound, never
- * read the core's mind (it knows no message but by channel), and never throw at what a peer sends.
+ * read the core's mind (it knows no message but by channel), and never throw at what a peer or a stranger sends.
  */
 
 import * as net from "node:net";
 import type { Incarnation, NodeId } from "../replica/configuration.ts";
 import type { Message } from "../replica/messages.ts";
-import { FRAME_BYTES_MAX, FrameDecoder, FrameEncoder, WIRE_VERSION } from "./codec.ts";
+import {
+  FRAME_BYTES_MAX,
+  type MessageDecoder,
+  type MessageEncoder,
+  WIRE_CODEC,
+  type WireCodec,
+} from "./codec.ts";
 import { malformed, PeerProtocolError } from "./errors.ts";
-import { type Channel, encodeHello, type Hello, HelloDecoder } from "./handshake.ts";
+import { type Channel, type Greeted, Handshake, type Hello, type Identity } from "./handshake.ts";
+import { decodeDatagram, encodeDatagrams, HeartbeatAssembler } from "./heartbeat-datagram.ts";
+import { HeartbeatSocket } from "./heartbeat-socket.ts";
+import { RefusalLog } from "./refusal-log.ts";
+import type { ClusterSecret } from "./secret.ts";
 
 export interface PeerAddress {
   readonly id: NodeId;
   readonly host: string;
-  /** TCP port of its peer links. */
+  /** Of its peer links: TCP, and UDP for heartbeats. */
   readonly port: number;
 }
 
@@ -47,9 +58,11 @@ export interface LinkLimits {
   /** The first wait before dialling again; it doubles up to `redialMsMax`, and is drawn from the upper half. */
   readonly redialMsMin: number;
   readonly redialMsMax: number;
-  /** Connections of a peer that said nothing on its heartbeat link for so long are reset: TCP alone may take minutes. */
+  /** Connections of a peer of which nothing was heard for so long, no heartbeat either, are reset: TCP alone may take minutes. */
   readonly silentMsMax: number;
-  /** Connections that may be in their handshake at once. */
+  /** A peer that was heard within this time is alive: another process of its name is a duplicate and is refused. */
+  readonly aliveMs: number;
+  /** Connections that may be in their handshake at once; one more ends the oldest. */
   readonly handshakesMax: number;
 }
 
@@ -60,6 +73,7 @@ export const LINK_LIMITS: LinkLimits = {
   redialMsMin: 20,
   redialMsMax: 200,
   silentMsMax: 2000,
+  aliveMs: 500,
   handshakesMax: 64,
 };
 
@@ -69,6 +83,14 @@ const TURN_MS_MAX = 10;
 const CLOSE_MS_MAX = 500;
 /** A connection that lived this long was a good one: the next is dialled without delay, ms. */
 const STEADY_MS = 1000;
+/** Clocks that differ by more are worth a word to the operator, ms. */
+const CLOCKS_MS_MAX = 5000;
+/** After this time on an idle connection the system looks whether its other end is still there, ms. */
+const KEEP_ALIVE_MS = 1000;
+/** Tries to find a port that is free for TCP and UDP, where the system chooses. */
+const PORT_TRIES = 10;
+/** What this release can do beyond its wire version. */
+const FEATURES: readonly string[] = [];
 
 export interface LinksOptions {
   readonly nodeId: NodeId;
@@ -81,25 +103,38 @@ export interface LinksOptions {
   readonly peers: readonly PeerAddress[];
   readonly handler: LinkHandler;
   readonly log: LinkLog;
+  /** What heartbeats go over; the same at all nodes. */
+  readonly heartbeatChannel: "udp" | "tcp";
+  /** Known to all nodes of the cluster; without it, whoever can reach the port can be a peer. */
+  readonly secret?: ClusterSecret;
   readonly limits?: Partial<LinkLimits>;
-  /** Range of wire versions to speak; tests set it. */
-  readonly wire?: { readonly min: number; readonly max: number };
+  /** The bytes of messages; tests put another release's in its place. */
+  readonly codec?: WireCodec;
+  /** Names of what this side can do beyond its wire version; tests set them. */
+  readonly features?: readonly string[];
+  /** The wall clock, ms since 1970; tests set it. */
+  readonly wallMs?: () => number;
 }
 
 export interface LinkStatus {
   readonly node: NodeId;
   readonly data: boolean;
+  /** Its connection is up; over UDP: a heartbeat has come lately. */
   readonly heartbeat: boolean;
+  /** Wire version and features that both sides have; 0 and none before the first link. */
+  readonly wireVersion: number;
+  readonly features: readonly string[];
   /** Unsent bytes of the data link. */
   readonly queuedBytes: number;
-  /** Bytes of frames that were given to the connections to this peer, on both channels. */
+  /** Bytes of frames and datagrams that were given to the system for this peer. */
   readonly sentBytes: number;
 }
 
 /** One direction-less connection of a peer, up. */
 interface Line {
   readonly socket: net.Socket;
-  readonly decoder: FrameDecoder;
+  readonly encoder: MessageEncoder;
+  readonly decoder: MessageDecoder;
   /** `performance.now()` of its beginning. */
   readonly sinceMs: number;
 }
@@ -107,23 +142,40 @@ interface Line {
 /** One channel to one peer: down (perhaps with a redial under way) or up. */
 interface Lane {
   readonly channel: Channel;
-  readonly encoder: FrameEncoder;
   sentBytes: number;
   line: Line | undefined;
   /** A connection that is being dialled or greets. */
   dialling: net.Socket | undefined;
   redialTimer: NodeJS.Timeout | undefined;
   redialMs: number;
-  /** The last refusal that was logged, so that a lasting one is one line and not fifty a second. */
-  refusal: string;
+}
+
+/** A run of a peer's process, as its last data link told. */
+interface Run {
+  readonly incarnation: Incarnation;
+  readonly version: number;
+  readonly features: readonly string[];
+  /** Where its connection came from or went to. */
+  readonly remote: string | undefined;
+  /** Of its datagrams; kept over connections, so that none counts twice. */
+  readonly heartbeats: HeartbeatAssembler;
 }
 
 interface Peer {
   address: PeerAddress;
   readonly data: Lane;
-  readonly heartbeat: Lane;
+  /** Undefined where heartbeats are datagrams. */
+  readonly heartbeat: Lane | undefined;
+  run: Run | undefined;
+  /** Bytes of datagrams. */
+  sentBytes: number;
   /** `performance.now()` of the last sign of life. */
   heardAtMs: number;
+  /** `performance.now()` of the last datagram. */
+  beatAtMs: number;
+  /** Told already that its datagrams do not come, that its clock differs. */
+  isToldMissing: boolean;
+  isToldClock: boolean;
   dropsIn: boolean;
   dropsOut: boolean;
 }
@@ -131,11 +183,18 @@ interface Peer {
 export class Links {
   readonly #options: LinksOptions;
   readonly #limits: LinkLimits;
-  readonly #wire: { readonly min: number; readonly max: number };
+  readonly #codec: WireCodec;
+  readonly #identity: Identity;
   readonly #peers = new Map<NodeId, Peer>();
-  /** Accepted connections that have not said who they are. */
+  /** Accepted connections that have not said who they are, the oldest first. */
   readonly #greeting = new Set<net.Socket>();
+  readonly #refusals = new RefusalLog();
   readonly #server: net.Server;
+  #datagrams: HeartbeatSocket | undefined;
+  /** Of the last datagram, to whomever. */
+  #datagramNumber = 0;
+  /** By wire version. */
+  readonly #beatEncoders = new Map<number, MessageEncoder>();
   readonly #silenceTimer: NodeJS.Timeout;
   /** When the first data of this turn was read; undefined before it was. */
   #turnBegunMs: number | undefined;
@@ -146,8 +205,19 @@ export class Links {
   constructor(options: LinksOptions) {
     this.#options = options;
     this.#limits = { ...LINK_LIMITS, ...options.limits };
-    this.#wire = options.wire ?? { min: WIRE_VERSION, max: WIRE_VERSION };
-    this.#server = net.createServer({ noDelay: true }, (socket) => this.#onAccepted(socket));
+    this.#codec = options.codec ?? WIRE_CODEC;
+    this.#identity = {
+      clusterId: options.clusterId,
+      nodeId: options.nodeId,
+      incarnation: options.incarnation,
+      versions: this.#codec.versions,
+      features: options.features ?? FEATURES,
+      ...(options.secret === undefined ? {} : { secret: options.secret }),
+    };
+    this.#server = net.createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      (socket) => this.#onAccepted(socket),
+    );
     this.#silenceTimer = setInterval(() => {
       // After this turn's reading: a stalled process must not take its own silence for its peers'.
       setImmediate(() => this.#resetSilent());
@@ -161,18 +231,17 @@ export class Links {
    * @throws the system's error, such as `EADDRINUSE`.
    */
   async listen(): Promise<number> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ host: this.#options.host, port: this.#options.port }, () => {
-        this.#server.off("error", reject);
-        this.#server.on("error", (error) =>
-          this.#options.log("error", "peer listener failed", { error: error.message }),
-        );
-        resolve();
-      });
-    });
-    this.setPeers(this.#options.peers);
-    return (this.#server.address() as net.AddressInfo).port;
+    for (let attempt = 1; ; attempt++) {
+      const address = await this.#listenTcp();
+      try {
+        await this.#listenUdp(address);
+        this.setPeers(this.#options.peers);
+        return address.port;
+      } catch (error) {
+        await new Promise((resolve) => this.#server.close(resolve));
+        if (this.#options.port !== 0 || attempt === PORT_TRIES) throw error;
+      }
+    }
   }
 
   /** Makes the peers these, whatever they were; this node itself is left out. */
@@ -182,6 +251,7 @@ export class Links {
     for (const [id, peer] of this.#peers) {
       if (wanted.has(id)) continue;
       this.#peers.delete(id);
+      this.#refusals.forget(id);
       this.#resetPeer(peer, "no longer a node of the cluster");
     }
     for (const address of addresses) {
@@ -191,14 +261,19 @@ export class Links {
         const peer: Peer = {
           address,
           data: this.#createLane("data"),
-          heartbeat: this.#createLane("heartbeat"),
+          heartbeat:
+            this.#options.heartbeatChannel === "tcp" ? this.#createLane("heartbeat") : undefined,
+          run: undefined,
+          sentBytes: 0,
           heardAtMs: performance.now(),
+          beatAtMs: Number.NEGATIVE_INFINITY,
+          isToldMissing: false,
+          isToldClock: false,
           dropsIn: false,
           dropsOut: false,
         };
         this.#peers.set(address.id, peer);
-        this.#dialLater(peer, peer.data, 0);
-        this.#dialLater(peer, peer.heartbeat, 0);
+        for (const lane of lanesOf(peer)) this.#dialLater(peer, lane, 0);
       } else if (known.address.host !== address.host || known.address.port !== address.port) {
         known.address = address;
         this.#resetPeer(known, "its address changed");
@@ -207,24 +282,29 @@ export class Links {
   }
 
   /**
-   * Queues a message for the next `flush`. Without a link it is lost; a heartbeat is also lost while its connection is
-   * backed up, because a late heartbeat is worth nothing.
+   * Queues a message for the next `flush`; a datagram goes at once. Without a link it is lost; a heartbeat is also lost while
+   * its connection is backed up, because a late heartbeat is worth nothing.
    */
   send(to: NodeId, message: Message): void {
     const peer = this.#peers.get(to);
-    if (peer === undefined) return;
+    if (peer === undefined || peer.dropsOut) return;
     const lane = message.kind === "heartbeat" ? peer.heartbeat : peer.data;
-    if (lane.line === undefined || peer.dropsOut) return;
-    const queued = lane.encoder.length + lane.line.socket.writableLength;
+    if (lane === undefined) {
+      this.#sendDatagrams(peer, message);
+      return;
+    }
+    const { line } = lane;
+    if (line === undefined) return;
+    const queued = line.encoder.length + line.socket.writableLength;
     if (message.kind === "heartbeat") {
-      if (lane.line.socket.writableLength > 0) return;
+      if (line.socket.writableLength > 0) return;
     } else if (queued > this.#limits.queuedBytesMax) {
       this.#options.log("warn", "peer link reset: it takes no more", { peer: to, queued });
-      this.#lineDown(peer, lane, lane.line);
+      this.#lineDown(peer, lane, line);
       return;
     }
     try {
-      lane.encoder.append(message);
+      line.encoder.append(message);
     } catch (error) {
       if (!(error instanceof PeerProtocolError)) throw error;
       this.#options.log("error", "peer link reset: a message cannot be sent", {
@@ -232,7 +312,7 @@ export class Links {
         code: error.code,
         error: error.message,
       });
-      this.#lineDown(peer, lane, lane.line);
+      this.#lineDown(peer, lane, line);
     }
   }
 
@@ -240,7 +320,7 @@ export class Links {
   flush(): void {
     for (const peer of this.#peers.values()) {
       this.#flushLane(peer, peer.data);
-      this.#flushLane(peer, peer.heartbeat);
+      if (peer.heartbeat !== undefined) this.#flushLane(peer, peer.heartbeat);
     }
   }
 
@@ -259,8 +339,7 @@ export class Links {
         this.#resetPeer(peer, "the block was lifted");
       } else if (dropsOut) {
         // What is queued belongs to the time before the block, or would leave later than what is dropped.
-        this.#flushLane(peer, peer.data, true);
-        this.#flushLane(peer, peer.heartbeat, true);
+        for (const lane of lanesOf(peer)) this.#flushLane(peer, lane, true);
       }
     }
     // Those who tried during the block shall try anew now.
@@ -268,13 +347,22 @@ export class Links {
   }
 
   status(): readonly LinkStatus[] {
-    return [...this.#peers].map(([node, peer]) => ({
-      node,
-      data: peer.data.line !== undefined,
-      heartbeat: peer.heartbeat.line !== undefined,
-      queuedBytes: peer.data.encoder.length + (peer.data.line?.socket.writableLength ?? 0),
-      sentBytes: peer.data.sentBytes + peer.heartbeat.sentBytes,
-    }));
+    const heardAfterMs = performance.now() - this.#limits.silentMsMax;
+    return [...this.#peers].map(([node, peer]) => {
+      const { line } = peer.data;
+      return {
+        node,
+        data: line !== undefined,
+        heartbeat:
+          peer.heartbeat === undefined
+            ? peer.beatAtMs > heardAfterMs
+            : peer.heartbeat.line !== undefined,
+        wireVersion: peer.run?.version ?? 0,
+        features: peer.run?.features ?? [],
+        queuedBytes: line === undefined ? 0 : line.encoder.length + line.socket.writableLength,
+        sentBytes: lanesOf(peer).reduce((sum, lane) => sum + lane.sentBytes, peer.sentBytes),
+      };
+    });
   }
 
   /** Sends what is queued as far as the system takes it, closes everything and calls the handler no more. */
@@ -283,9 +371,10 @@ export class Links {
     this.flush();
     this.#isClosed = true;
     clearInterval(this.#silenceTimer);
+    this.#datagrams?.close();
     const sockets: net.Socket[] = [];
     for (const peer of this.#peers.values()) {
-      for (const lane of [peer.data, peer.heartbeat]) {
+      for (const lane of lanesOf(peer)) {
         clearTimeout(lane.redialTimer);
         lane.dialling?.destroy();
         if (lane.line !== undefined) sockets.push(lane.line.socket);
@@ -307,30 +396,137 @@ export class Links {
     clearTimeout(timer);
   }
 
+  async #listenTcp(): Promise<net.AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.removeAllListeners("error");
+      this.#server.once("error", reject);
+      this.#server.listen({ host: this.#options.host, port: this.#options.port }, () => {
+        this.#server.off("error", reject);
+        this.#server.on("error", (error) =>
+          this.#options.log("error", "peer listener failed", { error: error.message }),
+        );
+        resolve();
+      });
+    });
+    return this.#server.address() as net.AddressInfo;
+  }
+
+  async #listenUdp({ address, port }: net.AddressInfo): Promise<void> {
+    if (this.#options.heartbeatChannel !== "udp") return;
+    const socket = new HeartbeatSocket({
+      address,
+      port,
+      received: (bytes) => this.#onDatagram(bytes),
+      failed: (error) =>
+        this.#options.log("error", "heartbeat socket failed", { error: error.message }),
+    });
+    try {
+      await socket.listen();
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    if (this.#isClosed) socket.close();
+    else this.#datagrams = socket;
+  }
+
   #createLane(channel: Channel): Lane {
     return {
       channel,
-      encoder: new FrameEncoder(this.#limits.frameBytesMax),
       sentBytes: 0,
       line: undefined,
       dialling: undefined,
       redialTimer: undefined,
       redialMs: this.#limits.redialMsMin,
-      refusal: "",
     };
   }
 
   #flushLane(peer: Peer, lane: Lane, ignoresBlock = false): void {
-    if (lane.encoder.length === 0) return;
-    const line = lane.line;
-    if (line === undefined || (peer.dropsOut && !ignoresBlock)) {
-      lane.encoder.reset(true);
+    const { line } = lane;
+    if (line === undefined || line.encoder.length === 0) return;
+    if (peer.dropsOut && !ignoresBlock) {
+      line.encoder.reset(true);
       return;
     }
-    lane.sentBytes += lane.encoder.length;
-    line.socket.write(lane.encoder.bytes());
+    lane.sentBytes += line.encoder.length;
+    line.socket.write(line.encoder.bytes());
     // If the kernel took all at once, nobody holds the buffer any more.
-    lane.encoder.reset(line.socket.writableLength === 0);
+    line.encoder.reset(line.socket.writableLength === 0);
+  }
+
+  // --- datagrams --------------------------------------------------------------------------------------------------
+
+  #sendDatagrams(peer: Peer, message: Message): void {
+    const { run, address } = peer;
+    if (message.kind !== "heartbeat" || run === undefined) return;
+    // The address of the configuration is the one that the peer listens on; of a name, the connection knows the number.
+    const host = net.isIP(address.host) === 0 ? run.remote : address.host;
+    if (host === undefined || this.#datagrams === undefined) return;
+    const encoder = this.#beatEncoder(run.version);
+    encoder.reset(true);
+    encoder.append(message);
+    const { nodeId, incarnation, secret } = this.#options;
+    const datagrams = encodeDatagrams(
+      {
+        from: nodeId,
+        fromIncarnation: incarnation,
+        toIncarnation: run.incarnation,
+        version: run.version,
+      },
+      this.#datagramNumber + 1,
+      encoder.bytes(),
+      secret,
+    );
+    this.#datagramNumber += datagrams.length;
+    for (const datagram of datagrams) peer.sentBytes += datagram.length;
+    this.#datagrams.send(host, address.port, datagrams);
+  }
+
+  #beatEncoder(version: number): MessageEncoder {
+    let encoder = this.#beatEncoders.get(version);
+    if (encoder === undefined) {
+      encoder = this.#codec.createEncoder(version, this.#limits.frameBytesMax);
+      this.#beatEncoders.set(version, encoder);
+    }
+    return encoder;
+  }
+
+  /** The cheap looks come first: a stranger's datagram costs no HMAC, because it does not know the incarnations. */
+  #onDatagram(bytes: Buffer): void {
+    if (this.#isClosed) return;
+    const datagram = decodeDatagram(bytes);
+    if (datagram === undefined) return;
+    const { from, fromIncarnation, toIncarnation, version, signed } = datagram;
+    const peer = this.#peers.get(from);
+    const run = peer?.run;
+    if (peer === undefined || run === undefined || peer.dropsIn) return;
+    if (fromIncarnation !== run.incarnation || version !== run.version) return;
+    if (toIncarnation !== this.#options.incarnation) return;
+    const { secret } = this.#options;
+    if (secret === undefined ? signed !== undefined : signed === undefined) return;
+    if (secret !== undefined && signed !== undefined && !secret.isTag(signed.bytes, signed.tag)) {
+      return;
+    }
+    const frame = run.heartbeats.take(datagram);
+    // A part is a sign of life of the process, if not yet of its shards.
+    peer.heardAtMs = performance.now();
+    peer.beatAtMs = peer.heardAtMs;
+    peer.isToldMissing = false;
+    if (frame !== undefined) this.#onBeatFrame(peer, run, frame);
+  }
+
+  #onBeatFrame(peer: Peer, run: Run, frame: Buffer): void {
+    try {
+      const decoder = this.#codec.createDecoder(run.version, frame.length);
+      decoder.push(frame, (message) => {
+        if (message.kind !== "heartbeat") throw malformed(`a ${message.kind} in a datagram`);
+        this.#options.handler.received(peer.address.id, message);
+        return false;
+      });
+    } catch (error) {
+      if (!(error instanceof PeerProtocolError)) throw error;
+      this.#logRefusal(peer.address.id, error, undefined);
+    }
   }
 
   // --- dialling ---------------------------------------------------------------------------------------------------
@@ -355,33 +551,37 @@ export class Links {
       this.#dialLater(peer, lane, this.#limits.redialMsMax);
       return;
     }
-    const { host, port } = peer.address;
-    const socket = net.connect({ host, port, noDelay: true });
+    const { id, host, port } = peer.address;
+    const socket = net.connect({
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
     lane.dialling = socket;
-    const hello = new HelloDecoder();
+    let handshake: Handshake | undefined;
     const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMsMax);
-    socket.once("connect", () => socket.write(encodeHello(this.#hello(peer, lane.channel))));
+    socket.once("connect", () => {
+      handshake = this.#handshake({ dials: { node: id, channel: lane.channel } });
+      socket.write(handshake.begin());
+    });
     // The close event follows every error; only it decides.
     socket.on("error", () => undefined);
     const onData = (chunk: Buffer): void => {
-      if (lane.dialling !== socket || peer.dropsIn) return;
+      if (lane.dialling !== socket || peer.dropsIn || handshake === undefined) return;
       try {
-        const greeted = hello.push(chunk);
-        if (greeted === undefined) return;
-        if (greeted.hello.refusal !== undefined) {
-          const { code, message } = greeted.hello.refusal;
-          throw new PeerProtocolError(code, `refused by the peer: ${message}`);
-        }
-        this.#check(greeted.hello, peer.address.id, lane.channel);
+        const { send, done } = handshake.push(chunk);
+        for (const bytes of send) socket.write(bytes);
+        if (done === undefined) return;
         clearTimeout(timer);
         socket.off("data", onData);
         socket.off("close", onClose);
         lane.dialling = undefined;
-        this.#lineUp(peer, lane, socket, greeted.hello.incarnation, greeted.rest);
+        this.#lineUp(peer, lane, socket, done);
       } catch (error) {
         if (!(error instanceof PeerProtocolError)) throw error;
-        this.#logRefusal(lane, peer.address.id, error);
-        socket.destroy();
+        this.#refuse(socket, handshake, error, id);
       }
     };
     const onClose = (): void => {
@@ -404,132 +604,153 @@ export class Links {
 
   #onAccepted(socket: net.Socket): void {
     socket.on("error", () => undefined);
-    if (this.#isClosed || this.#greeting.size >= this.#limits.handshakesMax) {
+    if (this.#isClosed) {
       socket.destroy();
       return;
     }
+    // Who greets at once gets through a crowd of those who never do.
+    const [oldest] = this.#greeting;
+    if (this.#greeting.size >= this.#limits.handshakesMax) {
+      if (oldest !== undefined) this.#greeting.delete(oldest);
+      oldest?.destroy();
+    }
     this.#greeting.add(socket);
-    const decoder = new HelloDecoder();
+    const handshake = this.#handshake({ admit: (hello) => this.#admit(hello) });
     const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMsMax);
     const onClose = (): void => {
       clearTimeout(timer);
       this.#greeting.delete(socket);
     };
     const onData = (chunk: Buffer): void => {
-      let hello: Hello | undefined;
+      if (!this.#greeting.has(socket)) return;
       try {
-        const greeted = decoder.push(chunk);
-        if (greeted === undefined) return;
-        hello = greeted.hello;
-        socket.off("data", onData);
-        if (this.#isClosed) {
+        const { send, done } = handshake.push(chunk);
+        for (const bytes of send) socket.write(bytes);
+        if (done === undefined) return;
+        // Much may have happened since its first word.
+        const peer = this.#admit(done.hello) ? this.#peers.get(done.hello.nodeId) : undefined;
+        const lane = done.hello.channel === "data" ? peer?.data : peer?.heartbeat;
+        if (peer === undefined || lane === undefined) {
           socket.destroy();
           return;
         }
-        this.#check(hello, hello.nodeId, hello.channel);
-        if (hello.nodeId > this.#options.nodeId) {
-          throw malformed(`${hello.nodeId} dialled, the lower id has to`);
-        }
-        const peer = this.#peers.get(hello.nodeId);
-        if (peer === undefined) {
-          throw new PeerProtocolError("unknown-node", `${hello.nodeId} is no node of this cluster`);
-        }
-        // A blocked peer hears nothing at all; the timer ends its try.
-        if (peer.dropsIn || peer.dropsOut) return;
+        socket.off("data", onData);
         socket.off("close", onClose);
         onClose();
-        socket.write(encodeHello(this.#hello(peer, hello.channel)));
-        const lane = hello.channel === "data" ? peer.data : peer.heartbeat;
-        this.#lineUp(peer, lane, socket, hello.incarnation, greeted.rest);
+        this.#lineUp(peer, lane, socket, done);
       } catch (error) {
         if (!(error instanceof PeerProtocolError)) throw error;
-        this.#refuse(socket, hello, error);
+        this.#refuse(socket, handshake, error, handshake.peer?.nodeId);
       }
     };
     socket.on("data", onData);
     socket.once("close", onClose);
   }
 
-  /** Tells both sides' operators why there will be no link. */
-  #refuse(socket: net.Socket, hello: Hello | undefined, error: PeerProtocolError): void {
-    const id = hello?.nodeId ?? "";
-    const peer = this.#peers.get(id);
-    const lane = hello?.channel === "heartbeat" ? peer?.heartbeat : peer?.data;
-    this.#logRefusal(lane, id, error, socket.remoteAddress);
-    if (hello === undefined) {
-      socket.destroy();
-      return;
+  /**
+   * @returns false for a peer that a test has blocked: it hears nothing at all, and a timer ends its try.
+   * @throws PeerProtocolError if there shall be no link with this peer.
+   */
+  #admit({ nodeId, incarnation, channel }: Hello): boolean {
+    const own = this.#options.nodeId;
+    if (nodeId > own) throw malformed(`${nodeId} dialled ${own}, the lower id has to`);
+    const peer = this.#peers.get(nodeId);
+    if (peer === undefined) {
+      throw new PeerProtocolError(
+        "unknown-node",
+        `${nodeId} is no node of cluster ${this.#options.clusterId} as ${own} knows it; ` +
+          "if it was removed, stop it",
+      );
     }
-    const answer: Hello = {
-      ...this.#ownHello(hello.nodeId, hello.channel),
-      refusal: { code: error.code, message: error.message },
-    };
-    socket.end(encodeHello(answer), () => socket.destroy());
+    if (channel === "heartbeat" && peer.heartbeat === undefined) {
+      throw new PeerProtocolError(
+        "channel",
+        `${nodeId} sends heartbeats over TCP, ${own} expects UDP; the whole cluster has one setting`,
+      );
+    }
+    // The older of two processes of one name wins, as long as it lives: else each would push the other out for ever.
+    const isAlive =
+      peer.data.line !== undefined && performance.now() - peer.heardAtMs < this.#limits.aliveMs;
+    if (isAlive && peer.run !== undefined && peer.run.incarnation !== incarnation) {
+      throw new PeerProtocolError(
+        "duplicate-node",
+        `two processes run as ${nodeId}: incarnation ${peer.run.incarnation} at ` +
+          `${peer.run.remote ?? "an unknown address"} is linked, ${incarnation} is refused; ` +
+          "stop one of them, or start it with its own --id",
+      );
+    }
+    return !peer.dropsIn && !peer.dropsOut;
   }
 
-  #logRefusal(
-    lane: Lane | undefined,
-    peer: NodeId,
-    error: PeerProtocolError,
-    address?: string,
-  ): void {
-    const text = `${error.code}: ${error.message}`;
-    if (lane !== undefined) {
-      if (lane.refusal === text) return;
-      lane.refusal = text;
-    }
-    this.#options.log("error", "peer connection refused", {
-      peer,
-      code: error.code,
-      error: error.message,
-      ...(address === undefined ? {} : { address }),
+  #handshake(
+    side:
+      | { readonly dials: { readonly node: NodeId; readonly channel: Channel } }
+      | { readonly admit: (hello: Hello) => boolean },
+  ): Handshake {
+    return new Handshake({
+      role: "dials" in side ? "dialler" : "acceptor",
+      identity: this.#identity,
+      wallMs: this.#wallMs(),
+      ...side,
     });
   }
 
-  #hello(peer: Peer, channel: Channel): Hello {
-    return this.#ownHello(peer.address.id, channel);
+  /** Tells both sides' operators why there will be no link. @param who the other side, as far as it is known. */
+  #refuse(
+    socket: net.Socket,
+    handshake: Handshake,
+    error: PeerProtocolError,
+    who: NodeId | undefined,
+  ): void {
+    this.#logRefusal(who, error, socket);
+    const answer = handshake.refuse(error);
+    if (answer === undefined) socket.destroy();
+    else socket.end(answer, () => socket.destroy());
   }
 
-  #ownHello(expects: NodeId, channel: Channel): Hello {
-    return {
-      clusterId: this.#options.clusterId,
-      nodeId: this.#options.nodeId,
-      expects,
-      incarnation: this.#options.incarnation,
-      channel,
-      wireMin: this.#wire.min,
-      wireMax: this.#wire.max,
-    };
+  #logRefusal(
+    who: NodeId | undefined,
+    error: PeerProtocolError,
+    socket: net.Socket | undefined,
+  ): void {
+    const peer = who !== undefined && this.#peers.has(who) ? who : undefined;
+    if (!this.#refusals.isNews(peer, error.code, performance.now())) return;
+    this.#options.log("error", `peer connection refused: ${error.message}`, {
+      ...(who === undefined ? {} : { peer: who }),
+      code: error.code,
+      ...(socket?.remoteAddress === undefined
+        ? {}
+        : { address: `${socket.remoteAddress} port ${socket.remotePort}` }),
+    });
   }
 
-  /** @throws PeerProtocolError if the sender of this hello is not the peer meant, or means another than this node. */
-  #check(hello: Hello, expected: NodeId, channel: Channel): void {
-    if (hello.wireMax < this.#wire.min || hello.wireMin > this.#wire.max) {
-      throw new PeerProtocolError(
-        "version",
-        `${hello.nodeId} speaks wire versions ${hello.wireMin}-${hello.wireMax}, ` +
-          `${this.#options.nodeId} ${this.#wire.min}-${this.#wire.max}`,
-      );
+  #wallMs(): number {
+    return (this.#options.wallMs ?? Date.now)();
+  }
+
+  /** Nothing relies on clocks that agree (R11), but expiry times are read off one clock and then off another. */
+  #compareClocks(peer: Peer, hello: Hello): void {
+    const ownMs = this.#wallMs();
+    const differenceMs = hello.wallMs - ownMs;
+    if (Math.abs(differenceMs) <= CLOCKS_MS_MAX) {
+      peer.isToldClock = false;
+      return;
     }
-    if (hello.clusterId !== this.#options.clusterId) {
-      throw new PeerProtocolError(
-        "wrong-cluster",
-        `${hello.nodeId} is of cluster ${hello.clusterId}, ` +
-          `${this.#options.nodeId} of ${this.#options.clusterId}`,
-      );
-    }
-    if (hello.nodeId === this.#options.nodeId) {
-      throw new PeerProtocolError("self", `${hello.nodeId} met its own name`);
-    }
-    if (hello.expects !== this.#options.nodeId) {
-      throw new PeerProtocolError(
-        "wrong-node",
-        `${hello.nodeId} looks for ${hello.expects}, this is ${this.#options.nodeId}`,
-      );
-    }
-    if (hello.nodeId !== expected || hello.channel !== channel) {
-      throw new PeerProtocolError("wrong-node", `${hello.nodeId} answered in place of ${expected}`);
-    }
+    if (peer.isToldClock) return;
+    peer.isToldClock = true;
+    const seconds = Math.round(Math.abs(differenceMs) / 1000);
+    const which = differenceMs > 0 ? "ahead of" : "behind";
+    const { nodeId } = this.#options;
+    this.#options.log(
+      "warn",
+      `the clock of ${hello.nodeId} is ${seconds} s ${which} that of ${nodeId}; ` +
+        "keys with a time to live end by the clock of whichever is their primary: let NTP set both",
+      {
+        peer: hello.nodeId,
+        [`${hello.nodeId} says`]: timeText(hello.wallMs),
+        [`${nodeId} says`]: timeText(ownMs),
+      },
+    );
   }
 
   // --- lines ------------------------------------------------------------------------------------------------------
@@ -538,27 +759,40 @@ export class Links {
     peer: Peer,
     lane: Lane,
     socket: net.Socket,
-    incarnation: Incarnation,
-    rest: Buffer,
+    { hello, version, features, rest }: Greeted,
   ): void {
     if (lane.line !== undefined) this.#lineDown(peer, lane, lane.line);
     clearTimeout(lane.redialTimer);
     lane.redialTimer = undefined;
+    const { incarnation } = hello;
+    const { frameBytesMax } = this.#limits;
     const line: Line = {
       socket,
-      decoder: new FrameDecoder(this.#limits.frameBytesMax),
+      encoder: this.#codec.createEncoder(version, frameBytesMax),
+      decoder: this.#codec.createDecoder(version, frameBytesMax),
       sinceMs: performance.now(),
     };
     lane.line = line;
-    lane.refusal = "";
-    lane.encoder.reset(true);
     peer.heardAtMs = performance.now();
+    if (lane.channel === "data") {
+      this.#refusals.forget(peer.address.id);
+      this.#compareClocks(peer, hello);
+      const isSameRun = peer.run?.incarnation === incarnation;
+      peer.run = {
+        incarnation,
+        version,
+        features,
+        remote: socket.remoteAddress,
+        heartbeats: (isSameRun ? peer.run?.heartbeats : undefined) ?? new HeartbeatAssembler(),
+      };
+    }
     socket.on("data", (chunk) => this.#onBytes(peer, lane, line, chunk));
     socket.once("close", () => this.#lineDown(peer, lane, line));
     this.#options.log("debug", "peer connection up", {
       peer: peer.address.id,
       channel: lane.channel,
       incarnation,
+      version,
     });
     if (lane.channel === "data") this.#options.handler.connected(peer.address.id, incarnation);
     if (rest.length > 0) this.#onBytes(peer, lane, line, rest);
@@ -615,7 +849,6 @@ export class Links {
     line.socket.destroy();
     if (lane.line !== line) return;
     lane.line = undefined;
-    lane.encoder.reset(true);
     if (this.#isClosed) return;
     this.#options.log("debug", "peer connection down", {
       peer: peer.address.id,
@@ -629,7 +862,7 @@ export class Links {
 
   #resetPeer(peer: Peer, why: string): void {
     this.#options.log("info", "peer connections reset", { peer: peer.address.id, why });
-    for (const lane of [peer.data, peer.heartbeat]) {
+    for (const lane of lanesOf(peer)) {
       clearTimeout(lane.redialTimer);
       lane.redialTimer = undefined;
       lane.redialMs = this.#limits.redialMsMin;
@@ -646,10 +879,38 @@ export class Links {
     if (this.#isClosed) return;
     const beforeMs = performance.now() - this.#limits.silentMsMax;
     for (const peer of this.#peers.values()) {
-      const isUp = peer.data.line !== undefined || peer.heartbeat.line !== undefined;
       // A block must look like silence, not like a reset.
-      if (!isUp || peer.dropsIn || peer.dropsOut || peer.heardAtMs > beforeMs) continue;
-      this.#resetPeer(peer, "silent");
+      if (peer.dropsIn || peer.dropsOut) continue;
+      this.#noteMissingBeats(peer, beforeMs);
+      const isUp = lanesOf(peer).some((lane) => lane.line !== undefined);
+      if (isUp && peer.heardAtMs <= beforeMs) this.#resetPeer(peer, "silent");
     }
   }
+
+  /** A firewall that lets TCP through and UDP not would otherwise look like a peer that dies again and again. */
+  #noteMissingBeats(peer: Peer, beforeMs: number): void {
+    const { line } = peer.data;
+    if (peer.heartbeat !== undefined || line === undefined || peer.isToldMissing) return;
+    if (line.sinceMs > beforeMs || peer.beatAtMs > beforeMs) return;
+    // A peer that is silent altogether, after heartbeats came, is another matter.
+    if (peer.beatAtMs >= line.sinceMs && peer.heardAtMs <= beforeMs) return;
+    peer.isToldMissing = true;
+    const { id, host, port } = peer.address;
+    this.#options.log(
+      "error",
+      `${id} is connected, but none of its heartbeats comes: let UDP through between ${host} ` +
+        `port ${port} and this node, or form the cluster with --heartbeat-channel tcp`,
+      { peer: id },
+    );
+  }
+}
+
+function lanesOf(peer: Peer): readonly Lane[] {
+  return peer.heartbeat === undefined ? [peer.data] : [peer.data, peer.heartbeat];
+}
+
+/** @param wallMs whatever a peer said. */
+function timeText(wallMs: number): string {
+  const date = new Date(wallMs);
+  return Number.isNaN(date.getTime()) ? String(wallMs) : date.toISOString();
 }

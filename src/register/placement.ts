@@ -19,7 +19,7 @@ export const DEFAULT_SETTINGS: Settings = {
   driftBound: 0.05,
   durability: "none",
   flushMs: 1_000,
-  heartbeatChannel: "tcp",
+  heartbeatChannel: "udp",
 };
 
 export interface PlacementOptions {

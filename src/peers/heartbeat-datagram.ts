@@ -1,0 +1,158 @@
+/**
+ * Heartbeats as datagrams that fit into any path. A heartbeat that is too long for one travels in parts, and counts only
+ * once all of them are there: its echo speaks for every shard that it names, so a shard whose part was lost must not be
+ * taken for heard.
+ *
+ *     "HB" · wire version (1 byte) · flags (1) · sender's incarnation (6) · receiver's incarnation (6) ·
+ *     number (6) · part (2) · parts (2) · sender's id (length and bytes) · part of the frame · tag (16, with a secret)
+ *
+ * The tag is an HMAC over all that is before it. Both incarnations are drawn anew at every start, so a datagram of another
+ * run of either process is never taken. Within one run each datagram has its own number, and is taken once. What is merely
+ * late, or overtaken, is harmless: the send time in the heartbeat decides which is the newest (R5). Without a secret the
+ * two incarnations, 96 random bits, keep out who cannot read the nodes' traffic.
+ *
+ * This file does no I/O and knows no time. What does not fit is dropped without a word: anybody can send a datagram.
+ */
+
+import type { Incarnation, NodeId } from "../replica/configuration.ts";
+import { ReplayWindow } from "./replay-window.ts";
+import { type ClusterSecret, TAG_BYTES } from "./secret.ts";
+
+/** IPv6 guarantees 1,280 bytes, and 48 of them are headers. */
+export const DATAGRAM_BYTES_MAX = 1200;
+/** Parts of one heartbeat; 16,384 shards take fewer. */
+export const PARTS_MAX = 1024;
+/** Heartbeats of one peer that are gathered at the same time; with more, the oldest is given up. */
+const GATHERED_MAX = 4;
+/** Datagrams of one peer by which one may be late. */
+const WINDOW = 4096;
+
+const MAGIC = 0x4842;
+const FLAG_TAGGED = 1;
+const FIXED_BYTES = 27;
+const AT = { version: 2, flags: 3, from: 4, to: 10, number: 16, part: 22, parts: 24, id: 26 };
+
+/** Who sends to whom. */
+export interface Route {
+  readonly from: NodeId;
+  readonly fromIncarnation: Incarnation;
+  readonly toIncarnation: Incarnation;
+  /** Wire version that both have agreed on. */
+  readonly version: number;
+}
+
+export interface Datagram extends Route {
+  readonly number: number;
+  readonly part: number;
+  readonly parts: number;
+  readonly payload: Buffer;
+  /** What the tag is for, and the tag; undefined if there is none. */
+  readonly signed: { readonly bytes: Buffer; readonly tag: Buffer } | undefined;
+}
+
+/**
+ * @param firstNumber of the first datagram; the others follow.
+ * @param frame the heartbeat's bytes; they are copied.
+ * @returns the datagrams, none if the heartbeat is longer than `PARTS_MAX` of them.
+ */
+export function encodeDatagrams(
+  route: Route,
+  firstNumber: number,
+  frame: Buffer,
+  secret: ClusterSecret | undefined,
+): Buffer[] {
+  const id = Buffer.from(route.from, "latin1");
+  const headBytes = FIXED_BYTES + id.length;
+  const tagBytes = secret === undefined ? 0 : TAG_BYTES;
+  const room = DATAGRAM_BYTES_MAX - headBytes - tagBytes;
+  const parts = Math.max(1, Math.ceil(frame.length / room));
+  if (parts > PARTS_MAX) return [];
+  return Array.from({ length: parts }, (_, part) => {
+    const start = part * room;
+    const bytes = Math.min(room, frame.length - start);
+    const datagram = Buffer.allocUnsafe(headBytes + bytes + tagBytes);
+    datagram.writeUInt16BE(MAGIC, 0);
+    datagram[AT.version] = route.version;
+    datagram[AT.flags] = secret === undefined ? 0 : FLAG_TAGGED;
+    datagram.writeUIntLE(route.fromIncarnation, AT.from, 6);
+    datagram.writeUIntLE(route.toIncarnation, AT.to, 6);
+    datagram.writeUIntLE(firstNumber + part, AT.number, 6);
+    datagram.writeUInt16LE(part, AT.part);
+    datagram.writeUInt16LE(parts, AT.parts);
+    datagram[AT.id] = id.length;
+    id.copy(datagram, FIXED_BYTES);
+    frame.copy(datagram, headBytes, start, start + bytes);
+    if (secret !== undefined) {
+      const signed = headBytes + bytes;
+      secret.tag(datagram.subarray(0, signed)).copy(datagram, signed);
+    }
+    return datagram;
+  });
+}
+
+/** @returns what the bytes say, believed in nothing; undefined if they are no heartbeat's. */
+export function decodeDatagram(bytes: Buffer): Datagram | undefined {
+  if (bytes.length < FIXED_BYTES || bytes.length > DATAGRAM_BYTES_MAX) return undefined;
+  if (bytes.readUInt16BE(0) !== MAGIC) return undefined;
+  const flags = bytes.readUInt8(AT.flags);
+  if ((flags & ~FLAG_TAGGED) !== 0) return undefined;
+  const payloadStart = FIXED_BYTES + bytes.readUInt8(AT.id);
+  const payloadEnd = bytes.length - ((flags & FLAG_TAGGED) === 0 ? 0 : TAG_BYTES);
+  const part = bytes.readUInt16LE(AT.part);
+  const parts = bytes.readUInt16LE(AT.parts);
+  const number = bytes.readUIntLE(AT.number, 6);
+  if (payloadEnd < payloadStart || part >= parts || parts > PARTS_MAX || number <= part) {
+    return undefined;
+  }
+  return {
+    version: bytes.readUInt8(AT.version),
+    fromIncarnation: bytes.readUIntLE(AT.from, 6),
+    toIncarnation: bytes.readUIntLE(AT.to, 6),
+    number,
+    part,
+    parts,
+    from: bytes.toString("latin1", FIXED_BYTES, payloadStart),
+    payload: bytes.subarray(payloadStart, payloadEnd),
+    signed:
+      (flags & FLAG_TAGGED) === 0
+        ? undefined
+        : { bytes: bytes.subarray(0, payloadEnd), tag: bytes.subarray(payloadEnd) },
+  };
+}
+
+/** A heartbeat of which some parts are here. */
+interface Gathered {
+  readonly parts: (Buffer | undefined)[];
+  missing: number;
+}
+
+/** Puts one peer's heartbeats together, of one run of its process. Takes each datagram once. */
+export class HeartbeatAssembler {
+  readonly #window = new ReplayWindow(WINDOW);
+  /** By the number of the first part, in the order in which they began to come. */
+  readonly #gathered = new Map<number, Gathered>();
+
+  /**
+   * @param datagram of that peer and proven to be so, as far as there is a secret.
+   * @returns the frame that is complete with it, if one is.
+   */
+  take(datagram: Datagram): Buffer | undefined {
+    const { number, part, parts, payload } = datagram;
+    if (!this.#window.take(number)) return undefined;
+    if (parts === 1) return payload;
+    const first = number - part;
+    let gathered = this.#gathered.get(first);
+    if (gathered === undefined) {
+      gathered = { parts: new Array<Buffer | undefined>(parts).fill(undefined), missing: parts };
+      this.#gathered.set(first, gathered);
+      const [oldest] = this.#gathered.keys();
+      if (this.#gathered.size > GATHERED_MAX && oldest !== undefined) this.#gathered.delete(oldest);
+    }
+    if (gathered.parts.length !== parts || gathered.parts[part] !== undefined) return undefined;
+    gathered.parts[part] = payload;
+    gathered.missing -= 1;
+    if (gathered.missing > 0) return undefined;
+    this.#gathered.delete(first);
+    return Buffer.concat(gathered.parts.filter((each) => each !== undefined));
+  }
+}

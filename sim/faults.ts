@@ -26,6 +26,8 @@ const FAULTS = {
   transfer: (nemesis) => nemesis.transfer(),
   stop: (nemesis) => nemesis.stop(),
   "clock-jump": (nemesis) => nemesis.jump(),
+  "power-cut": (nemesis) => nemesis.cutPower(),
+  "lost-disk": (nemesis) => nemesis.loseDisk(),
 } as const satisfies Record<string, Fault>;
 
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
@@ -52,11 +54,16 @@ export class Nemesis {
     this.#world.queue.after(this.#prng.between(lowMs, highMs), run);
   }
 
+  /** Whether the node's process may end now: with what is on its disk, or because others hold as much. */
+  canKill(id: NodeId): boolean {
+    return this.#world.settings.durability === "fsync" || this.canLose(id);
+  }
+
   /**
-   * State lives in memory only, so a shard's last proven in-sync member must not be killed: nothing could bring back
+   * Of what is in memory only, or on a disk that goes too, a shard's last proven in-sync member must not be killed: nothing could bring back
    * what it held. Nor one whose swap is under way, which could leave a dead node alone in the document.
    */
-  canKill(id: NodeId): boolean {
+  canLose(id: NodeId): boolean {
     const { register, nodes } = this.#world;
     for (const node of nodes.values()) if (node.core?.isSwapping === true) return false;
     if (register.hasUnderWay(id)) return false;
@@ -178,6 +185,22 @@ export class Nemesis {
       } else this.#world.queue.after(50, watch);
     };
     this.#world.queue.after(50, watch);
+  }
+
+  /** Every node is off at once, and each comes back in its own time. */
+  cutPower(): void {
+    if (this.#world.settings.durability === "none") return;
+    this.#world.powerOff();
+    for (const id of this.#nodes) this.#later(20, 1_500, () => this.#world.restart(id));
+  }
+
+  /** A node comes back with an empty disk. */
+  loseDisk(): void {
+    const id = this.#prng.pick(this.#nodes);
+    if (!this.canLose(id)) return;
+    this.#world.crash(id);
+    this.#world.nodes.get(id)?.disk?.wipe();
+    this.#later(20, 1_500, () => this.#world.restart(id));
   }
 
   jump(): void {

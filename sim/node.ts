@@ -6,6 +6,7 @@ import type { NodeId } from "../src/replica/configuration.ts";
 import { Core } from "../src/replica/core.ts";
 import type { Message } from "../src/replica/messages.ts";
 import type { CoreOptions, Limits, Operation, Output, Time } from "../src/replica/surface.ts";
+import type { SimDisk } from "./disk.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { Endpoint } from "./network.ts";
 
@@ -24,6 +25,7 @@ export class SimNode implements Endpoint {
     readonly limits: Partial<Limits>;
     readonly mutant: CoreOptions["mutant"];
     readonly batchMs: number;
+    readonly disk: SimDisk | undefined;
   };
   #isFlushDue = false;
   core: Core | undefined;
@@ -52,6 +54,8 @@ export class SimNode implements Endpoint {
       readonly tickMs: number;
       /** What the core wants is carried out up to so much later, for several inputs at once. */
       readonly batchMs: number;
+      /** Without one, everything is in memory only. */
+      readonly disk: SimDisk | undefined;
     },
   ) {
     this.id = id;
@@ -60,6 +64,10 @@ export class SimNode implements Endpoint {
     this.#prng = prng;
     this.#options = options;
     this.tickMs = options.tickMs;
+  }
+
+  get disk(): SimDisk | undefined {
+    return this.#options.disk;
   }
 
   get isUp(): boolean {
@@ -92,6 +100,7 @@ export class SimNode implements Endpoint {
       createStateMachine: (record) => new ShardEngine(record),
       limits: this.#options.limits,
       mutant: this.#options.mutant,
+      ...restoredFrom(this.disk),
     });
     this.#carrier.trace(this.id, () => `starts as ${this.incarnation}`);
     this.#scheduleTick(this.core);
@@ -99,6 +108,7 @@ export class SimNode implements Endpoint {
 
   crash(): void {
     this.core = undefined;
+    this.disk?.crash();
     this.#waiting = [];
     this.#carrier.trace(this.id, () => "crashes");
   }
@@ -157,7 +167,11 @@ export class SimNode implements Endpoint {
 
   #flush(core: Core): void {
     this.#isFlushDue = false;
-    this.#carrier.carry(this, core.drain());
+    const output = core.drain();
+    this.disk?.write(core, output.journal, (items) => {
+      this.input((running, time) => running.saved(items, time));
+    });
+    this.#carrier.carry(this, output);
   }
 
   #scheduleTick(core: Core): void {
@@ -193,4 +207,9 @@ export class SimNode implements Endpoint {
   submit(operation: Operation): void {
     this.input((core, time) => core.submit(operation, time));
   }
+}
+
+function restoredFrom(disk: SimDisk | undefined): Pick<CoreOptions, "restored"> {
+  const restored = disk?.restored();
+  return restored === undefined ? {} : { restored };
 }

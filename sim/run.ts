@@ -73,6 +73,8 @@ export function run(options: RunOptions): RunResult {
     shardCount: prng.pick([1, 1, 2, 4]),
     replication: prng.chance(0.07) ? "async" : "sync",
     minInSync: prng.chance(0.15) ? 2 : 1,
+    durability: prng.pick(["none", "none", "fsync", "fsync", "async"]),
+    flushMs: 200,
     ...plan.settings,
   };
   const world = new World({
@@ -190,7 +192,7 @@ function judgeAll(world: World, workload: Workload, found: string[]): void {
     differing = divergence(world);
   }
   found.push(...differing);
-  if (world.settings.replication === "async") return;
+  if (!world.keepsCommitted) return;
   const judgement = judge(workload.history, { stepsMax: STEPS_MAX });
   if (judgement.verdict !== "ok") found.push(...describeJudgement(judgement));
 }

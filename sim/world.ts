@@ -10,6 +10,7 @@ import type { Mutant } from "../src/replica/mutants.ts";
 import { formed, withRecords } from "../src/replica/reconfigure.ts";
 import type { Shard } from "../src/replica/shard.ts";
 import type { CoreEvent, Limits, Operation, Output } from "../src/replica/surface.ts";
+import { SimDisk } from "./disk.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Network, type NetworkOptions } from "./network.ts";
 import { type Carrier, SimNode } from "./node.ts";
@@ -51,6 +52,8 @@ export class World implements Carrier {
   readonly register: SimRegister;
   readonly #trace: ((line: string) => void) | undefined;
   readonly #isAsync: boolean;
+  /** All nodes were down at once, and their disks are behind what was acknowledged. */
+  hasLostPower = false;
   /** Of each shard, what is committed at each seq: it never changes (I1). */
   readonly #history: string[][] = [];
   readonly #checkedSeq = new Map<string, number>();
@@ -88,6 +91,10 @@ export class World implements Carrier {
         mutant: options.mutant,
         tickMs: this.settings.heartbeatMs / 4,
         batchMs: options.batchMs,
+        disk:
+          this.settings.durability === "none"
+            ? undefined
+            : new SimDisk(this.queue, this.prng.fork(), this.settings),
       });
       // A quarter of the bound on either side, so that no two clocks differ by more than half of it and the sum of
       // several roundings stays inside.
@@ -141,6 +148,11 @@ export class World implements Carrier {
     this.#trace?.(`${this.queue.nowMs.toFixed(1).padStart(9)}  ${node}  ${text()}`);
   }
 
+  /** Whether what is committed stays so: not where a loss of power can take back what was answered. */
+  get keepsCommitted(): boolean {
+    return !this.#isAsync && !this.hasLostPower;
+  }
+
   /** The shard that a key belongs to. */
   shardOf(key: string): ShardId {
     const slot = slotOf(key);
@@ -185,7 +197,8 @@ export class World implements Carrier {
     if (core === undefined) return;
     core.checkInvariants();
     for (const shard of core.shards) {
-      if (shard.isPrimary) {
+      // What came from before the epoch, from a disk for one, is no matter of back-pressure.
+      if (shard.isPrimary && shard.isStartCommitted) {
         this.uncommittedBytesSeen = Math.max(this.uncommittedBytesSeen, shard.uncommittedBytes);
       }
       if (shard.isPrimary && shard.isStarted) {
@@ -197,7 +210,7 @@ export class World implements Carrier {
           throw new SafetyViolation(`I4: ${known} and ${orderer} both order shard ${key}`);
         }
       }
-      if (!this.#isAsync && shard.isMember) this.#checkCommitted(node, shard);
+      if (this.keepsCommitted && shard.isMember) this.#checkCommitted(node, shard);
     }
   }
 
@@ -244,6 +257,12 @@ export class World implements Carrier {
     node.start();
     this.network.connectAll();
     node.input((core) => core.tick(node.time));
+  }
+
+  /** The power goes everywhere at once. */
+  powerOff(): void {
+    if (this.settings.durability !== "fsync") this.hasLostPower = true;
+    for (const id of this.nodes.keys()) this.crash(id, true);
   }
 
   pause(id: NodeId, forMs: number): void {

@@ -121,7 +121,7 @@ export class Core implements CoreSurface, Host {
     resent: 0,
   };
 
-  /** Nodes that an administrator has declared gone for good, with their disks. */
+  readonly isFresh: boolean;
   readonly lost = new Set<NodeId>();
   journaled = 0;
   savedItems = 0;
@@ -177,6 +177,7 @@ export class Core implements CoreSurface, Host {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
     this.#createStateMachine = options.createStateMachine;
+    this.isFresh = options.restored === undefined;
     this.#restored = options.restored ?? new Map();
   }
 
@@ -393,7 +394,11 @@ export class Core implements CoreSurface, Host {
     this.now = time;
     for (const node of lost) {
       if (node === this.nodeId) return "this node is here";
-      if (this.linkedIncarnation(node) !== undefined) return `${node} is here: it is not lost`;
+      const incarnation = this.linkedIncarnation(node);
+      const isInSync = this.#allShards.some(({ record }) =>
+        record.inSync.some((member) => member.node === node && member.incarnation === incarnation),
+      );
+      if (isInSync) return `${node} is here and in sync: it is not lost`;
     }
     for (const node of lost) this.lost.add(node);
     return undefined;

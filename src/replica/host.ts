@@ -40,6 +40,8 @@ export interface Host {
   askConfiguration(peer: NodeId): void;
   /** A removal of the member from the shard has been proposed and may yet take place. */
   isFenced(shard: ShardId, node: NodeId): boolean;
+  /** This node's disk held nothing of this cluster when it started, or there is none. */
+  readonly isFresh: boolean;
   /** Nodes that an administrator has declared gone for good, with their disks (R12). */
   readonly lost: ReadonlySet<NodeId>;
   /** Items of the journal so far, and how many of them are on disk. */

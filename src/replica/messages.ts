@@ -105,6 +105,8 @@ export interface Position {
   readonly isListed: boolean;
   /** False if the sender's copy is not whole: then it holds nothing to go on from. */
   readonly isUsable: boolean;
+  /** The sender's disk held nothing of this cluster when it started: whatever it had before is gone. */
+  readonly isFresh: boolean;
   readonly lastSeq: number;
   /** Epoch of the entry `lastSeq`, 0 for an empty log. */
   readonly lastEpoch: number;

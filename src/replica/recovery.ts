@@ -65,6 +65,7 @@ export class Recovery {
     if (shard.epoch === 0 || shard.isMember || !shard.isReplica || lost.has(nodeId))
       return undefined;
     if (!record.inSync.every((member) => this.#isOver(member))) return undefined;
+    if (this.#areAllGone()) return undefined;
     if (!this.#voters().every((node) => node === nodeId || this.#word(node) !== undefined)) {
       return undefined;
     }
@@ -74,6 +75,15 @@ export class Recovery {
     if (best?.node !== nodeId) return undefined;
     shard.discardUnlessIntact();
     return recovered(record, nodeId, incarnation);
+  }
+
+  /** No disk of an in-sync member is left: to go on with less is for an administrator to decide. */
+  #areAllGone(): boolean {
+    const { settings, lost, nodeId, isFresh } = this.#host;
+    if (settings.durability === "none" || lost.size > 0) return false;
+    return this.#shard.record.inSync.every(({ node }) =>
+      node === nodeId ? isFresh : this.#word(node)?.position.isFresh === true,
+    );
   }
 
   /** An in-sync member whose process of that time has ended, or that lives and has never been proven. */
@@ -124,6 +134,7 @@ export class Recovery {
       // What an unproven member holds is no more than what its feeder had.
       if (member === undefined || position.startedEpoch < member.since) return undefined;
     }
+    if (position.isFresh && settings.durability !== "none" && lost.size === 0) return undefined;
     // With the others lost for good, an empty shard is better than none.
     if (!position.isUsable) return lost.size > 0 ? { node, epoch: -1, seq: -1 } : undefined;
     const epoch = Math.max(position.startedEpoch, position.lastEpoch);

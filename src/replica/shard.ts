@@ -300,6 +300,7 @@ export class Shard {
       epoch: this.epoch,
       isListed: this.#isListedNow(),
       isUsable: this.learner.isIntact,
+      isFresh: this.#host.isFresh,
       lastSeq: this.log.lastSeq,
       lastEpoch: this.log.lastEpoch,
       startedEpoch: this.startedEpoch,

@@ -119,7 +119,10 @@ export interface CoreOptions {
   readonly incarnation: Incarnation;
   readonly createStateMachine: (shard: ShardRecord) => StateMachine;
   readonly limits?: Partial<Limits>;
-  /** What this node's disk gave back, with the state as of the end of each log. */
+  /**
+   * What this node's disk gave back, with the state as of the end of each log. Undefined if the disk held nothing of this
+   * cluster, not even that the node had been here before.
+   */
   readonly restored?: ReadonlyMap<
     ShardId,
     { readonly log: RestoredLog; readonly machine: StateMachine }

@@ -1,0 +1,178 @@
+/** A simulated node's disk: takes the journal in order, some time later, and gives it back after a crash. */
+
+import { ShardEngine } from "../src/commands/shard-engine.ts";
+import type { SlotRecords } from "../src/data/effect.ts";
+import type { Prng } from "../src/kit/prng.ts";
+import { type Settings, type ShardId, SLOT_COUNT } from "../src/replica/configuration.ts";
+import type { Core } from "../src/replica/core.ts";
+import type { Checkpoint, JournalItem } from "../src/replica/journal.ts";
+import type { Entry } from "../src/replica/messages.ts";
+import type { CoreOptions } from "../src/replica/surface.ts";
+import type { EventQueue } from "./event-queue.ts";
+
+/** Chance that a batch brings a checkpoint of each shard that it touches. */
+const CHECKPOINT_CHANCE = 0.05;
+/** Longest time that a batch takes under `fsync`, ms: mostly short, now and then as long as this. */
+const SYNC_MS_MAX = 40;
+
+interface Base {
+  readonly checkpoint: Checkpoint;
+  readonly records: SlotRecords;
+}
+
+/** What the disk holds of a shard. */
+interface Stored {
+  base: Base | undefined;
+  entries: readonly Entry[];
+  startedEpoch: number;
+}
+
+/** A change of what is held; `undefined` deletes it. */
+type Change = (stored: Stored | undefined) => Stored | undefined;
+
+const EMPTY: Stored = { base: undefined, entries: [], startedEpoch: 0 };
+
+export class SimDisk {
+  readonly #queue: EventQueue;
+  readonly #prng: Prng;
+  readonly #settings: Settings;
+  readonly #stored = new Map<ShardId, Stored>();
+  /** Written, and not on the disk yet. */
+  #pending: { readonly shard: ShardId; readonly change: Change }[] = [];
+  #items = 0;
+  #isBusy = false;
+  #isFresh = true;
+  /** Grows when the power goes: what was under way then is lost. */
+  #life = 0;
+
+  constructor(queue: EventQueue, prng: Prng, settings: Settings) {
+    this.#queue = queue;
+    this.#prng = prng;
+    this.#settings = settings;
+  }
+
+  /**
+   * Takes what a core wants written, at once after it was drained.
+   * @param onSaved is told how many items, from the first of this process, are on the disk.
+   */
+  write(core: Core, items: readonly JournalItem[], onSaved: (items: number) => void): void {
+    for (const item of items) {
+      this.#items += 1;
+      this.#pending.push({ shard: item.shard, change: this.#changeOf(core, item) });
+    }
+    if (items.length === 0 || this.#isBusy) return;
+    this.#isBusy = true;
+    this.#queue.after(this.#delayMs(), () => this.#flush(core, this.#life, onSaved));
+  }
+
+  #delayMs(): number {
+    const { durability, flushMs } = this.#settings;
+    if (durability === "async") return flushMs;
+    return this.#prng.chance(0.1)
+      ? this.#prng.between(0, SYNC_MS_MAX)
+      : this.#prng.between(0.05, 1);
+  }
+
+  #flush(core: Core, life: number, onSaved: (items: number) => void): void {
+    if (life !== this.#life) return;
+    this.#isBusy = false;
+    const shards = new Set(this.#pending.map(({ shard }) => shard));
+    for (const { shard, change } of this.#pending) {
+      const next = change(this.#stored.get(shard));
+      if (next === undefined) this.#stored.delete(shard);
+      else this.#stored.set(shard, next);
+    }
+    this.#pending = [];
+    for (const shard of shards) {
+      if (this.#stored.has(shard) && this.#prng.chance(CHECKPOINT_CHANCE)) {
+        const base = baseOf(core, shard);
+        if (base !== undefined) {
+          this.#pending.push({ shard, change: (stored) => withBase(stored, base) });
+        }
+      }
+    }
+    onSaved(this.#items);
+  }
+
+  #changeOf(core: Core, item: JournalItem): Change {
+    switch (item.kind) {
+      case "entries":
+        return (stored = EMPTY) => ({ ...stored, entries: [...stored.entries, ...item.entries] });
+      case "started":
+        return (stored = EMPTY) => ({ ...stored, startedEpoch: item.epoch });
+      case "void":
+        return () => undefined;
+      case "whole": {
+        const base = baseOf(core, item.shard);
+        if (base === undefined) return () => undefined;
+        const { startedEpoch } = base.checkpoint;
+        return () => ({ base, entries: [], startedEpoch });
+      }
+    }
+  }
+
+  /** The process ends, or the power goes: only what is on the disk is left. */
+  crash(): void {
+    this.#life += 1;
+    this.#pending = [];
+    this.#items = 0;
+    this.#isBusy = false;
+  }
+
+  /** The disk is gone, and another is there in its place. */
+  wipe(): void {
+    this.#stored.clear();
+    this.#isFresh = true;
+  }
+
+  /** What a starting process finds; undefined on a disk that it has never used. */
+  restored(): CoreOptions["restored"] {
+    if (this.#isFresh) {
+      this.#isFresh = false;
+      return undefined;
+    }
+    const restored = new Map();
+    for (const [shard, { base, entries, startedEpoch }] of this.#stored) {
+      const checkpoint = base?.checkpoint ?? emptyCheckpoint(shard);
+      const machine = new ShardEngine({ firstSlot: 0, lastSlot: SLOT_COUNT - 1 });
+      machine.copyIn(base?.records ?? []);
+      // Entries from before the checkpoint are kept to feed others, and are in the records already.
+      for (const { seq, effects } of entries) {
+        if (seq > checkpoint.seq) machine.apply(effects, seq);
+      }
+      restored.set(shard, { log: { checkpoint, entries, startedEpoch }, machine });
+    }
+    return restored;
+  }
+}
+
+/** The shard as it is now; undefined if its copy is not whole. */
+function baseOf(core: Core, id: ShardId): Base | undefined {
+  const shard = core.shards.find((candidate) => candidate.id === id);
+  if (shard === undefined || !shard.learner.isIntact) return undefined;
+  const { firstSlot } = shard.record;
+  const { records } = shard.machine.copyOut(firstSlot, Number.POSITIVE_INFINITY);
+  return { checkpoint: shard.checkpoint(), records };
+}
+
+/** Entries from one checkpoint before are kept, to feed others with. */
+function withBase(stored: Stored | undefined, base: Base): Stored | undefined {
+  if (stored === undefined) return undefined;
+  // The state may be ahead of what was written of the log.
+  const writtenSeq = stored.entries.at(-1)?.seq ?? stored.base?.checkpoint.seq ?? 0;
+  if (writtenSeq < base.checkpoint.seq) return stored;
+  const keptAfter = stored.base?.checkpoint.seq ?? 0;
+  return { ...stored, base, entries: stored.entries.filter(({ seq }) => seq > keptAfter) };
+}
+
+function emptyCheckpoint(shard: ShardId): Checkpoint {
+  return {
+    shard,
+    firstSlot: 0,
+    lastSlot: SLOT_COUNT - 1,
+    seq: 0,
+    epochs: [],
+    startedEpoch: 0,
+    stamps: [],
+  };
+}

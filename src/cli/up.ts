@@ -7,6 +7,7 @@ import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
+import { ensureSecretFile } from "../main/secret-file.ts";
 import { initialConfiguration } from "../register/placement.ts";
 import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration } from "../replica/configuration.ts";
@@ -63,6 +64,7 @@ const HEAP_MIB_MIN = 256;
 const REGISTER_MS_MAX = 1_000;
 const WITNESS_START_MS_MAX = 20_000;
 const REGISTER_FILE = "register.json";
+const SECRET_FILE = "secret";
 const SUPERVISOR_LOG = "supervisor.log";
 
 /**
@@ -324,6 +326,7 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
         ...["--id", node.id],
         ...["--register", witnessUrl],
         ...["--cluster", clusterId],
+        ...["--secret-file", join(dir, SECRET_FILE)],
         ...["--log-level", options.logLevel],
         ...(options.enableFaults === true ? ["--enable-faults"] : []),
         ...(options.enableDebug === true ? ["--enable-debug"] : []),
@@ -438,6 +441,7 @@ function removeRemains(dir: string, report: Report): void {
 function prepareState(dir: string, design: ClusterDesign): ClusterState {
   mkdirSync(dir, { recursive: true });
   rmSync(join(dir, REGISTER_FILE), { force: true, recursive: true });
+  ensureSecretFile(join(dir, SECRET_FILE));
   for (const id of [...design.plan.nodes.map((node) => node.id), design.plan.witness.id]) {
     rmSync(join(dir, `${id}.log`), { force: true });
   }

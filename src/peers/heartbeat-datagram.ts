@@ -129,7 +129,7 @@ interface Gathered {
 /** Puts one peer's heartbeats together, of one run of its process. Takes each datagram once. */
 export class HeartbeatAssembler {
   readonly #window = new ReplayWindow(WINDOW);
-  /** By the number of the first part, in the order in which they began to come. */
+  /** By the number of the first part. */
   readonly #gathered = new Map<number, Gathered>();
 
   /**
@@ -143,10 +143,14 @@ export class HeartbeatAssembler {
     const first = number - part;
     let gathered = this.#gathered.get(first);
     if (gathered === undefined) {
+      if (this.#gathered.size >= GATHERED_MAX) {
+        const oldest = Math.min(...this.#gathered.keys());
+        // What was given up must not come back in place of a newer one.
+        if (first < oldest) return undefined;
+        this.#gathered.delete(oldest);
+      }
       gathered = { parts: new Array<Buffer | undefined>(parts).fill(undefined), missing: parts };
       this.#gathered.set(first, gathered);
-      const [oldest] = this.#gathered.keys();
-      if (this.#gathered.size > GATHERED_MAX && oldest !== undefined) this.#gathered.delete(oldest);
     }
     if (gathered.parts.length !== parts || gathered.parts[part] !== undefined) return undefined;
     gathered.parts[part] = payload;

@@ -4,118 +4,27 @@ import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Heartbeat, Message } from "../replica/messages.ts";
 import { encodeGreeting, type Hello } from "./handshake.ts";
-import { type LinkLimits, Links, type LinksOptions } from "./links.ts";
+import {
+  ack,
+  beat,
+  closeSides,
+  createSide,
+  helloOf,
+  isUp,
+  join,
+  pair,
+  type Side,
+  until,
+} from "./testing.ts";
 
-/** One side of a test: links, and all that its handler and log were told. */
-interface Side {
-  readonly links: Links;
-  readonly events: string[];
-  readonly received: Message[];
-  readonly refusals: string[];
-  /** Whole texts of warnings and errors. */
-  readonly logged: string[];
-  port: number;
-}
+afterEach(closeSides);
 
-const sides: Side[] = [];
-
-afterEach(async () => {
-  await Promise.all(sides.splice(0).map((side) => side.links.close()));
-});
-
-function createSide(nodeId: string, options: Partial<LinksOptions> = {}): Side {
-  const events: string[] = [];
-  const received: Message[] = [];
-  const refusals: string[] = [];
-  const logged: string[] = [];
-  const links = new Links({
-    nodeId,
-    clusterId: "c1",
-    incarnation: 7,
-    host: "127.0.0.1",
-    port: 0,
-    peers: [],
-    heartbeatChannel: "tcp",
-    handler: {
-      connected: (peer, incarnation) => events.push(`+${peer}@${incarnation}`),
-      disconnected: (peer) => events.push(`-${peer}`),
-      received: (_from, message) => received.push(message),
-    },
-    log: (level, text, fields) => {
-      if (level === "warn" || level === "error") logged.push(text);
-      if (text.includes("refused") || text.includes("malformed")) {
-        refusals.push(String(fields["code"]));
-      }
-    },
-    ...options,
-  });
-  const side: Side = { links, events, received, refusals, logged, port: 0 };
-  sides.push(side);
-  return side;
-}
-
-/** Lets both listen and gives each the other's address. */
-async function join(a: Side, aId: string, b: Side, bId: string): Promise<void> {
-  a.port = await a.links.listen();
-  b.port = await b.links.listen();
-  b.links.setPeers([{ id: aId, host: "127.0.0.1", port: a.port }]);
-  a.links.setPeers([{ id: bId, host: "127.0.0.1", port: b.port }]);
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    assert.ok(performance.now() < end, `waited in vain: ${what}`);
-    await sleep(5);
-  }
-}
-
-function isUp(side: Side): boolean {
-  return side.links.status().every((status) => status.data && status.heartbeat);
-}
-
-async function pair(
-  limits: Partial<LinkLimits> = {},
-  options: Partial<LinksOptions> = {},
-): Promise<[Side, Side]> {
-  const a = createSide("n1", { limits, incarnation: 11, ...options });
-  const b = createSide("n2", { limits, incarnation: 22, ...options });
-  await join(a, "n1", b, "n2");
-  await until("both are up", () => isUp(a) && isUp(b));
-  return [a, b];
-}
-
-const ack = (seq: number): Message => ({ kind: "ack", shard: 0, epoch: 1, seq });
 const big = (counter: number, bytes: number): Message => ({
   kind: "answer",
   shard: 0,
   epoch: 1,
   counter,
   reply: "x".repeat(bytes),
-});
-const beat: Heartbeat = {
-  kind: "heartbeat",
-  fromIncarnation: 1,
-  toIncarnation: 2,
-  sentAtMs: 1,
-  echoMs: -1,
-  wallMs: 3,
-  version: 4,
-  shards: [],
-};
-const helloOf = (nodeId: string, expects: string): Hello => ({
-  kind: "hello",
-  clusterId: "c1",
-  nodeId,
-  expects,
-  incarnation: 5,
-  channel: "data",
-  wireMin: 1,
-  wireMax: 1,
-  features: [],
-  nonce: "00",
-  hasSecret: false,
-  wallMs: Date.now(),
 });
 const seqs = (side: Side): number[] =>
   side.received.flatMap((message) => (message.kind === "ack" ? [message.seq] : []));

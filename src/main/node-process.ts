@@ -8,7 +8,7 @@ import { readdirSync } from "node:fs";
 import { constants, platform, setPriority } from "node:os";
 import type { Logger } from "pino";
 import { ShardEngine } from "../commands/shard-engine.ts";
-import { createApp, type Readiness } from "../http/app.ts";
+import { createApp } from "../http/app.ts";
 import { type HttpServer, serveHttp } from "../http/serve.ts";
 import { NodeClock } from "../node/clock.ts";
 import { Driver } from "../node/driver.ts";
@@ -25,6 +25,7 @@ import { RespServer } from "../server/resp-server.ts";
 import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
+import { graceOf, SteadyReadiness } from "./readiness.ts";
 import { isLoopback, readSecretFile, secretFromText } from "./secret-file.ts";
 import { SyncWatch } from "./sync-watch.ts";
 
@@ -67,6 +68,7 @@ const ANSWERS_MS_MAX = 2000;
 const CLOSE_MS_MAX = 1000;
 /** How often it is looked whether the node is ready. */
 const SYNC_LOOK_MS = 5000;
+const READINESS_LOOK_MS = 100;
 
 /** What keeps a node from starting; its message is for the operator. */
 class StartError extends Error {
@@ -271,10 +273,15 @@ async function startNode(
     enableDebug: options.enableDebug ?? false,
     ...(options.requirePass === undefined ? {} : { requirePass: options.requirePass }),
   });
+  const readiness = new SteadyReadiness(graceOf(configuration.settings));
+  // Looked at often, so that it is known since when the node does not serve, however seldom anybody asks.
+  setInterval(() => {
+    readiness.look(driver.status(), performance.now());
+  }, READINESS_LOOK_MS).unref();
   const app = createApp({
     router,
     door: driver,
-    ready: () => readinessOf(driver),
+    ready: () => readiness.look(driver.status(), performance.now()),
     metrics: () => metrics.text(),
     observer: metrics,
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
@@ -451,14 +458,6 @@ function rootMessageOf(error: unknown): string {
   return error instanceof Error && error.cause instanceof Error
     ? rootMessageOf(error.cause)
     : messageOf(error);
-}
-
-function readinessOf(driver: Driver): Readiness {
-  const status = driver.status();
-  if (status.isReady) return { ready: true };
-  const own = status.shards.filter((shard) => shard.role !== "none");
-  const serving = own.filter((shard) => shard.serves);
-  return { ready: false, reason: `serves ${serving.length} of its ${own.length} shards` };
 }
 
 /** @returns a random number from 1 to 2^48 - 1. */

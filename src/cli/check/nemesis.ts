@@ -282,9 +282,9 @@ export async function isReady(node: {
   readonly httpPort: number;
 }): Promise<boolean> {
   try {
-    const { host, httpPort: port } = node;
-    const answer = await callHttp({ host, port, path: "/readyz", timeoutMs: ASK_MS_MAX });
-    return answer.status === 200;
+    // Not GET /readyz, which stays 200 through a short break: the next fault must not hit a node that was just removed.
+    const { status } = await askStatus(node.host, node.httpPort);
+    return status.isReady;
   } catch {
     return false;
   }

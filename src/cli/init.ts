@@ -25,6 +25,7 @@ interface InitOptions extends ClusterFlags {
 
 /** As in any configuration. */
 const NODES_MAX = 256;
+const PORT_MAX = 65_535;
 /** How long the register may take to answer, ms. */
 const REGISTER_MS_MAX = 10_000;
 
@@ -84,7 +85,7 @@ function designCluster(options: InitOptions): Configuration {
     throw new CliError("Give the nodes with either --nodes or --nodes-file.");
   }
   const nodes = options.nodes ?? readNodesFile(options.nodesFile ?? "");
-  refuseSharedPorts(nodes);
+  checkPorts(nodes);
   const settings = settingsOf(options, nodes.length);
   const clusterId = options.cluster ?? randomBytes(8).toString("hex");
   try {
@@ -107,11 +108,14 @@ function readNodesFile(path: string): NodePlace[] {
   }
 }
 
-/** Two listeners on one address cannot be, and are a slip of the pen. */
-function refuseSharedPorts(nodes: readonly NodePlace[]): void {
+/** Ports that nobody could connect to, and two listeners on one address, are slips of the pen. */
+function checkPorts(nodes: readonly NodePlace[]): void {
   const owners = new Map<string, string>();
   for (const { id, host, respPort, httpPort, peerPort } of nodes) {
     for (const port of [respPort, httpPort, peerPort]) {
+      if (!Number.isInteger(port) || port < 1 || port > PORT_MAX) {
+        throw new CliError(`The ports of ${id} have to be from 1 to ${PORT_MAX}.`);
+      }
       const address = `${host}:${port}`;
       const owner = owners.get(address);
       if (owner !== undefined) {

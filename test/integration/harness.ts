@@ -9,8 +9,8 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { TestContext } from "node:test";
 import { createClient } from "redis";
+import { removeBed } from "../../src/cli/bed/bed.ts";
 import {
   type ClusterState,
   clusterExists,
@@ -77,9 +77,14 @@ export interface TestCluster {
   untilRemoved(id: string, seenBy: number): Promise<void>;
 }
 
+/** What a cluster needs of the test, or of whatever else it is to end with. */
+export interface Owner {
+  after(ending: () => unknown): void;
+}
+
 /** Starts a cluster that ends with the test. */
 export async function startTestCluster(
-  t: TestContext,
+  t: Owner,
   options: ClusterOptions = {},
 ): Promise<TestCluster> {
   const dir = mkdtempSync(join(tmpdir(), "hothot-test-"));
@@ -218,9 +223,9 @@ export function lacks(program: string): string | false {
 }
 
 /** A client of the stock library without reconnection, so that every error is seen. */
-export async function connectClient(port: number) {
+export async function connectClient(port: number, host = "127.0.0.1") {
   const client = createClient({
-    socket: { host: "127.0.0.1", port, reconnectStrategy: false, connectTimeout: PATIENCE_MS },
+    socket: { host, port, reconnectStrategy: false, connectTimeout: PATIENCE_MS },
   });
   // The library wants a listener; what matters reaches the command that failed.
   client.on("error", () => undefined);
@@ -282,7 +287,7 @@ export function nodeAt(state: ClusterState, node: number): ClusterState["nodes"]
 }
 
 function makeCluster(
-  t: TestContext,
+  t: Owner,
   dir: string,
   supervisor: ChildProcess,
   output: () => string,
@@ -299,7 +304,8 @@ function makeCluster(
     output,
     status,
     async client(node) {
-      const client = await connectClient(nodeAt(state, node).respPort);
+      const { host, respPort } = nodeAt(state, node);
+      const client = await connectClient(respPort, host);
       t.after(() => {
         if (client.isOpen) client.destroy();
       });
@@ -307,7 +313,7 @@ function makeCluster(
     },
     async socket(node) {
       const socket = connect({
-        host: "127.0.0.1",
+        host: nodeAt(state, node).host,
         port: nodeAt(state, node).respPort,
         noDelay: true,
       });
@@ -370,6 +376,7 @@ function endAtOnce(dir: string, supervisor: ChildProcess): void {
     const identity = processOf(state, id);
     if (identity !== undefined) signalProcess(identity, "SIGKILL");
   }
+  if (state.bed !== undefined) removeBed(state.bed);
 }
 
 function allLogTails(dir: string): string {

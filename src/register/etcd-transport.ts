@@ -360,6 +360,10 @@ function failureOf(host: string, status: number, body: string): EtcdFailure {
     // Something between here and etcd answered, such as a proxy.
   }
   const message = `${host} answered: ${text === "" ? `status ${status}` : text}`;
+  if (status === 404 && code === undefined) {
+    const hint = "(etcd before 3.4, or without its JSON gateway: set enable-grpc-gateway)";
+    return new EtcdFailure(`${message} ${hint}`, "unreachable", false);
+  }
   if (NO_LOGIN.test(text)) {
     return new EtcdFailure(
       `${message} (set HOTHOT_ETCD_USER and HOTHOT_ETCD_PASSWORD)`,

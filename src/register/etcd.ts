@@ -159,7 +159,8 @@ export class EtcdRegister implements Register {
 
   #see(entry: Entry | undefined): void {
     if (entry === undefined) return;
-    if (entry.document.version > (this.#newest?.document.version ?? 0)) this.#newest = entry;
+    // The same version again is a document that was put back after a loss: only its new revision can be swapped from.
+    if (entry.document.version >= (this.#newest?.document.version ?? 0)) this.#newest = entry;
   }
 
   #limits(timeoutMs: number): { readonly timeoutMs: number; readonly signal: AbortSignal } {

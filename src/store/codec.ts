@@ -1,0 +1,129 @@
+/**
+ * The bytes of what is stored, whatever engine keeps them: a shard's state and the pieces of its log. Each begins with a
+ * checksum, and nothing is believed before it was compared. Entries and stamps have the bytes that they have in messages.
+ */
+
+import { crc32 } from "node:zlib";
+import { ByteReader, ByteWriter } from "../peers/bytes.ts";
+import { readEntries, readStampRecords, writeEntries, writeStampRecords } from "../peers/codec.ts";
+import { PeerProtocolError } from "../peers/errors.ts";
+import type { ShardId } from "../replica/configuration.ts";
+import type { Checkpoint } from "../replica/journal.ts";
+import type { Entry } from "../replica/messages.ts";
+import type { Live } from "./engine.ts";
+import { corrupt } from "./errors.ts";
+
+/** Version of everything that is stored, keys of the engine included. A newer one is not touched. */
+export const STORE_FORMAT = 1;
+
+const CHECKSUM_BYTES = 4;
+const LOG_ITEM = { entries: 1, started: 2 } as const;
+
+/** What is live of a shard, and since when. */
+export interface ShardState extends Live {
+  readonly checkpoint: Checkpoint;
+}
+
+/** One item of a shard's log. */
+export type LogItem =
+  | { readonly kind: "entries"; readonly entries: readonly Entry[] }
+  | { readonly kind: "started"; readonly epoch: number };
+
+const writer = new ByteWriter();
+
+export function stateBytes({ life, generation, checkpoint }: ShardState): Buffer {
+  writer.reset(true);
+  writer.varint(life);
+  writer.varint(generation);
+  writer.varint(checkpoint.shard);
+  writer.varint(checkpoint.firstSlot);
+  writer.varint(checkpoint.lastSlot);
+  writer.varint(checkpoint.seq);
+  writer.varint(checkpoint.epochs.length);
+  for (const { epoch, firstSeq } of checkpoint.epochs) {
+    writer.varint(epoch);
+    writer.varint(firstSeq);
+  }
+  writer.varint(checkpoint.startedEpoch);
+  writeStampRecords(writer, checkpoint.stamps);
+  return sealed([writer.bytes()]);
+}
+
+/** @throws StoreError (`corrupt`) */
+export function parseState(bytes: Buffer, shard: ShardId): ShardState {
+  return parsed(bytes, `the state of shard ${shard}`, (reader) => {
+    const life = reader.varint();
+    const generation = reader.varint();
+    if (reader.varint() !== shard) throw corrupt(`the state of shard ${shard} is another's`);
+    const firstSlot = reader.varint();
+    const lastSlot = reader.varint();
+    const seq = reader.varint();
+    const count = reader.count(2);
+    const epochs: { epoch: number; firstSeq: number }[] = [];
+    for (let i = 0; i < count; i++) {
+      epochs.push({ epoch: reader.varint(), firstSeq: reader.varint() });
+    }
+    const startedEpoch = reader.varint();
+    const stamps = readStampRecords(reader);
+    return {
+      life,
+      generation,
+      checkpoint: { shard, firstSlot, lastSlot, seq, epochs, startedEpoch, stamps },
+    };
+  });
+}
+
+/** One item of a log, without a checksum: pieces are made of several. */
+export function logItemBytes(item: LogItem): Buffer {
+  writer.reset(true);
+  if (item.kind === "entries") {
+    writer.u8(LOG_ITEM.entries);
+    writeEntries(writer, item.entries);
+  } else {
+    writer.u8(LOG_ITEM.started);
+    writer.varint(item.epoch);
+  }
+  return Buffer.from(writer.bytes());
+}
+
+/** A piece of a log out of its items. */
+export function sealed(parts: readonly Uint8Array[]): Buffer {
+  const bytes = Buffer.concat([Buffer.alloc(CHECKSUM_BYTES), ...parts]);
+  bytes.writeUInt32LE(crc32(bytes.subarray(CHECKSUM_BYTES)));
+  return bytes;
+}
+
+/** @throws StoreError (`corrupt`) */
+export function parseLog(bytes: Buffer, shard: ShardId): readonly LogItem[] {
+  return parsed(bytes, `a piece of the log of shard ${shard}`, (reader) => {
+    const items: LogItem[] = [];
+    while (reader.left > 0) {
+      const kind = reader.u8();
+      if (kind === LOG_ITEM.entries) items.push({ kind: "entries", entries: readEntries(reader) });
+      else if (kind === LOG_ITEM.started) items.push({ kind: "started", epoch: reader.varint() });
+      else throw corrupt(`no log item ${kind}`);
+    }
+    return items;
+  });
+}
+
+function parsed<Result>(
+  bytes: Buffer,
+  what: string,
+  parse: (reader: ByteReader) => Result,
+): Result {
+  if (bytes.length < CHECKSUM_BYTES) throw corrupt(`${what} is too short`);
+  if (crc32(bytes.subarray(CHECKSUM_BYTES)) !== bytes.readUInt32LE()) {
+    throw corrupt(`${what} is not what its checksum says`);
+  }
+  const reader = new ByteReader(bytes, CHECKSUM_BYTES, bytes.length);
+  let result: Result;
+  try {
+    result = parse(reader);
+  } catch (error) {
+    if (!(error instanceof PeerProtocolError)) throw error;
+    throw corrupt(`${what} cannot be read: ${error.message}`, error);
+  }
+  if (reader.left !== 0) throw corrupt(`${what} goes on behind its end`);
+  return result;
+}

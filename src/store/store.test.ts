@@ -1,0 +1,314 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
+import { MemoryEngine, type MemoryMoment } from "../../test/support/memory-engine.ts";
+import { begun, Restored, StoreShard, sourceOf } from "../../test/support/store-shard.ts";
+import type { Effect, KeyRecord } from "../data/effect.ts";
+import type { ShardId } from "../replica/configuration.ts";
+import type { JournalItem } from "../replica/journal.ts";
+import { StoreError } from "./errors.ts";
+import { Store, type StoreSettings, type Vault } from "./store.ts";
+
+/** A store over an engine in memory that nothing can damage. */
+function storeOver(
+  engine: MemoryEngine,
+  settings: Partial<StoreSettings> & Pick<StoreSettings, "source">,
+): Store {
+  const vault: Vault = {
+    engine,
+    setAside: async (reason) => assert.fail(`nothing is damaged: ${reason.message}`),
+    close: () => engine.close(),
+  };
+  return new Store(vault, {
+    durability: "fsync",
+    flushMs: 1,
+    onSaved: () => {},
+    onFailed: (error) => assert.fail(error),
+    ...settings,
+  });
+}
+
+async function reload(moment: MemoryMoment["disk"] | undefined): Promise<Restored> {
+  const restored = new Restored();
+  await storeOver(new MemoryEngine(moment), { source: sourceOf(new Map()) }).load(restored);
+  return restored;
+}
+
+type Step =
+  | { readonly kind: "order"; readonly shard: ShardId; readonly effects: readonly Effect[] }
+  | { readonly kind: "append" }
+  | { readonly kind: "turns"; readonly count: number }
+  | { readonly kind: "started"; readonly shard: ShardId }
+  | { readonly kind: "void"; readonly shard: ShardId }
+  | { readonly kind: "whole"; readonly shard: ShardId };
+
+const key = fc.constantFrom("a", "b", "c", "d", "e", "{t}1", "{t}2", "\0\xff");
+const bytes = fc.string({ unit: fc.constantFrom("x", "\xff"), maxLength: 3 });
+const expireAtMs = fc.constantFrom(0, 5, 1e12);
+const effect: fc.Arbitrary<Effect> = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ kind: fc.constant("set"), key, value: bytes, expireAtMs }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("delete"), key }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("expire"), key, expireAtMs }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("append"), key, bytes }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("overwrite"), key, offset: fc.nat(4), bytes }),
+  },
+  { weight: 1, arbitrary: fc.constant({ kind: "flush" }) },
+) as fc.Arbitrary<Effect>;
+const shard = fc.constantFrom(0, 3);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 20,
+    arbitrary: fc.record({
+      kind: fc.constant("order"),
+      shard,
+      effects: fc.array(effect, { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  { weight: 10, arbitrary: fc.constant({ kind: "append" }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ kind: fc.constant("turns"), count: fc.integer({ min: 1, max: 6 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("started"), shard }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("void"), shard }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("whole"), shard }) },
+) as fc.Arbitrary<Step>;
+
+/** What the journal amounts to after some of its items, for one shard: nothing, or a log up to a seq. */
+type Amount = { readonly seq: number; readonly startedEpoch: number } | undefined;
+
+/** A core of two shards that runs a script, and remembers its every state. */
+class Script {
+  readonly shards = new Map<ShardId, StoreShard>([
+    [0, new StoreShard(0)],
+    [3, new StoreShard(3)],
+  ]);
+  readonly contents = new Map<string, readonly KeyRecord[]>();
+  /** By number of items. */
+  readonly amounts: ReadonlyMap<ShardId, Amount>[] = [new Map()];
+  readonly #voids = new Set<ShardId>([0, 3]);
+  #emitted: JournalItem[] = [];
+
+  constructor() {
+    for (const id of this.shards.keys()) this.#remember(id);
+  }
+
+  shard(id: ShardId): StoreShard {
+    const found = this.shards.get(id);
+    assert.ok(found);
+    return found;
+  }
+
+  take(): JournalItem[] {
+    const items = this.#emitted;
+    this.#emitted = [];
+    return items;
+  }
+
+  run(next: Step): void {
+    if (next.kind === "append" || next.kind === "turns") return;
+    const id = next.shard;
+    const isVoid = this.#voids.has(id);
+    if (next.kind === "void") {
+      // What comes after has nothing to do with what was before.
+      this.#voids.add(id);
+      const fresh = new StoreShard(id, this.shard(id).seq + 5);
+      fresh.order([{ kind: "set", key: "a", value: "new", expireAtMs: 0 }]);
+      this.shards.set(id, fresh);
+      this.#emit(next, undefined);
+    } else if (next.kind === "whole") {
+      if (!isVoid) return;
+      this.#voids.delete(id);
+      this.#emit(next, this.#amount(id));
+    } else if (next.kind === "started") {
+      if (isVoid) return;
+      this.shard(id).startedEpoch += 1;
+      this.#emit({ ...next, epoch: this.shard(id).startedEpoch }, this.#amount(id));
+    } else {
+      const entry = this.shard(id).order(next.effects);
+      const item: JournalItem = { kind: "entries", shard: id, entries: [entry] };
+      this.#emit(item, isVoid ? undefined : this.#amount(id));
+    }
+    this.#remember(id);
+  }
+
+  #amount(id: ShardId): Amount {
+    const { seq, startedEpoch } = this.shard(id);
+    return { seq, startedEpoch };
+  }
+
+  #emit(item: JournalItem, amount: Amount): void {
+    this.#emitted.push(item);
+    this.amounts.push(new Map(this.amounts.at(-1)).set(item.shard, amount));
+  }
+
+  #remember(id: ShardId): void {
+    this.contents.set(`${id} ${this.shard(id).seq}`, this.shard(id).contents());
+  }
+}
+
+for (const durability of ["fsync", "async"] as const) {
+  test(`after a crash at any batch, the state is that of the log's end (${durability})`, async () => {
+    let crashes = 0;
+    let checkpoints = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 70 }), async (steps) => {
+        const script = new Script();
+        const engine = new MemoryEngine();
+        const claims: { moment: number; items: number; filling: ReadonlySet<ShardId> }[] = [];
+        const store = storeOver(engine, {
+          durability,
+          source: sourceOf(script.shards),
+          checkpoints: { everyMs: 0, logBytes: 1, sliceKeys: 2, sliceBytes: 8, pauseMs: 0 },
+          onSaved: (items, filling) => {
+            claims.push({ moment: engine.moments.length, items, filling: new Set(filling) });
+          },
+        });
+        await store.load(new Restored());
+        for (const id of [0, 3]) script.run({ kind: "whole", shard: id });
+        for (const next of steps) {
+          script.run(next);
+          if (next.kind === "append") store.append(script.take());
+          if (next.kind === "turns") for (let i = 0; i < next.count; i++) await turn();
+        }
+        store.append(script.take());
+        await store.close();
+        checkpoints += store.status().checkpoints;
+        assert.equal(claims.at(-1)?.items, script.amounts.length - 1, "closing saves all");
+
+        let claim = -1;
+        for (const [index, { disk }] of engine.moments.entries()) {
+          crashes += 1;
+          while ((claims[claim + 1]?.moment ?? Number.POSITIVE_INFINITY) <= index + 1) claim += 1;
+          const restored = await reload(disk);
+          assert.equal(restored.discards, 0, "nothing seems damaged");
+          for (const [id, found] of restored.shards) {
+            assert.deepEqual(found.contents(), script.contents.get(`${id} ${found.seq}`));
+            assert.deepEqual(restored.logs.get(id)?.checkpoint.epochs, [{ epoch: 1, firstSeq: 1 }]);
+          }
+          const claimed = claims[claim];
+          if (claimed === undefined) continue;
+          for (const [id, amount] of script.amounts[claimed.items] ?? []) {
+            if (amount === undefined || claimed.filling.has(id)) continue;
+            const found = restored.shards.get(id);
+            const isVoidLater = script.amounts
+              .slice(claimed.items)
+              .some((later) => later.get(id) === undefined);
+            if (found === undefined) assert.ok(isVoidLater, `shard ${id} was said to be saved`);
+            else {
+              assert.ok(found.seq >= amount.seq);
+              if (!isVoidLater) assert.ok(found.startedEpoch >= amount.startedEpoch);
+            }
+          }
+        }
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(
+      crashes > 300 && checkpoints > 50,
+      `only ${crashes} crashes, ${checkpoints} checkpoints`,
+    );
+  });
+}
+
+const value = (text: string): Effect => ({ kind: "set", key: text, value: text, expireAtMs: 0 });
+
+test("after a failed write nothing more is claimed, and the store can be opened again", async () => {
+  const shards = new Map([[0, new StoreShard(0)]]);
+  const engine = new MemoryEngine();
+  let saved = 0;
+  const failures: StoreError[] = [];
+  const settings = {
+    source: sourceOf(shards),
+    onSaved: (items: number) => {
+      saved = items;
+    },
+    onFailed: (error: StoreError) => failures.push(error),
+  };
+  const store = storeOver(engine, settings);
+  await store.load(new Restored());
+  const order = (text: string): JournalItem => ({
+    kind: "entries",
+    shard: 0,
+    entries: [shards.get(0)?.order([value(text)]) ?? assert.fail()],
+  });
+  store.append([...begun(0), order("a")]);
+  while (saved < 3) await turn();
+
+  engine.failure = new StoreError("no space left on device", { code: "io" });
+  store.append([order("b")]);
+  while (failures.length === 0) await turn();
+  engine.failure = undefined;
+  store.append([order("c")]);
+  for (let i = 0; i < 5; i++) await turn();
+  assert.equal(saved, 3);
+  assert.deepEqual(
+    failures.map(({ code }) => code),
+    ["io"],
+  );
+  assert.match(store.status().failure ?? "", /no space left/);
+  await store.close();
+  assert.equal(saved, 3, "closing claims nothing either");
+
+  const again = storeOver(engine, settings);
+  await again.forget();
+  assert.deepEqual([...(await reload(engine.moments.at(-1)?.disk)).shards], []);
+  again.append(begun(0));
+  saved = 0;
+  while (saved < 2) await turn();
+  await again.close();
+  const restored = await reload(engine.moments.at(-1)?.disk);
+  assert.deepEqual(restored.shards.get(0)?.contents(), shards.get(0)?.contents());
+});
+
+test("one checkpoint's worth of log is kept, and what is before it goes", async () => {
+  const shard = new StoreShard(0);
+  const engine = new MemoryEngine();
+  const store = storeOver(engine, {
+    source: sourceOf(new Map([[0, shard]])),
+    checkpoints: { everyMs: 0, logBytes: 1, pauseMs: 0 },
+  });
+  await store.load(new Restored());
+  store.append(begun(0));
+  for (let i = 0; i < 50; i++) {
+    const entry = shard.order([value(`k${i}`), { kind: "flush" }, value("last")]);
+    store.append([{ kind: "entries", shard: 0, entries: [entry] }]);
+    const { checkpoints } = store.status();
+    while (store.status().checkpoints === checkpoints) await turn();
+  }
+  const restored = await reload(engine.moments.at(-1)?.disk);
+  const log = restored.logs.get(0);
+  assert.ok(log !== undefined && log.entries.length >= 1 && log.entries.length <= 4);
+  assert.ok(
+    (log.entries[0]?.seq ?? 0) <= log.checkpoint.seq,
+    "some of it is before the checkpoint",
+  );
+  await store.close();
+  assert.ok(engine.names().length < 10, "flushed keys and old pieces of the log are swept");
+});
+
+test("a shard is filling until all of its keys are stored", async () => {
+  const shard = new StoreShard(0);
+  for (let i = 0; i < 100; i++) shard.order([value(`key ${i}`)]);
+  const engine = new MemoryEngine();
+  const told: [items: number, filling: boolean, moment: number][] = [];
+  const store = storeOver(engine, {
+    source: sourceOf(new Map([[0, shard]])),
+    checkpoints: { sliceBytes: 50 },
+    onSaved: (items, filling) => told.push([items, filling.has(0), engine.moments.length]),
+  });
+  await store.load(new Restored());
+  store.append(begun(0));
+  store.append([{ kind: "entries", shard: 0, entries: [shard.order([value("more")])] }]);
+  while (!told.some(([items, filling]) => items === 3 && !filling)) await turn();
+  for (const [items, isFilling, moment] of told) {
+    const restored = await reload(engine.moments[moment - 1]?.disk);
+    assert.equal(restored.shards.has(0), !isFilling);
+    if (!isFilling) assert.ok(items === 3 && restored.shards.get(0)?.seq === 101);
+  }
+  assert.ok(told.some(([items, isFilling]) => items === 3 && isFilling));
+  await store.close();
+});

@@ -39,6 +39,8 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "redis-server", debian: "redis-server" },
   { program: "redis-cli", debian: "redis-tools" },
   { program: "redis-benchmark", debian: "redis-tools" },
+  { program: "ip", debian: "iproute2" },
+  { program: "tc", debian: "iproute2" },
   { program: "etcd", debian: "etcd-server" },
 ];
 

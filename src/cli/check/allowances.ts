@@ -41,12 +41,13 @@ export const ALLOWANCES: Readonly<Record<FaultKind, Allowance>> = {
   partition: { hit: ANY, elsewhere: ANY },
   transfer: { hit: ANY, elsewhere: [] },
   cut: { hit: CUT_OFF, elsewhere: [] },
-  "cut-one-way": { hit: CUT_OFF, elsewhere: [] },
+  mute: { hit: CUT_OFF, elsewhere: [] },
+  deaf: { hit: CUT_OFF, elsewhere: [] },
   "cut-pair": { hit: CUT_OFF, elsewhere: [] },
   "cut-witness": { hit: [], elsewhere: [] },
-  loss: { hit: CUT_OFF, elsewhere: [] },
+  loss: { hit: [], elsewhere: [] },
   delay: { hit: [], elsewhere: [] },
-  "slow-link": { hit: CUT_OFF, elsewhere: [] },
+  "slow-link": { hit: [], elsewhere: [] },
   // What the node said last did not arrive, and what it says first after its start is that it is not ready.
   "power-off": { hit: ["silent", "lost", "refused"], elsewhere: [] },
   // What the node said meanwhile arrives when the cable is plugged in again.

@@ -6,13 +6,14 @@ import { CliError } from "../cli-error.ts";
 import { type ClusterState, killNode, standingOf, startNode } from "../cluster-state.ts";
 
 /**
- * `cut`: from all other processes, both ways; `cut-one-way`: the same, but one direction only; `cut-pair`: two nodes from each
- * other; `cut-witness`: from the witness alone; `loss`, `delay`, `slow-link`: of the node's line; `power-off`: nothing comes or
+ * `cut`: from all other processes, both ways; `mute`: the others do not hear the node, but it hears them; `deaf`: it hears none of
+ * them, but they hear it; `cut-pair`: two nodes from each other; `cut-witness`: from the witness alone; `loss`, `delay`, `slow-link`: of the node's line; `power-off`: nothing comes or
  * goes any more, then the process dies; `link-down`: the cable is pulled. Clients reach the node except in the last two.
  */
 export const NET_FAULT_KINDS = [
   "cut",
-  "cut-one-way",
+  "mute",
+  "deaf",
   "cut-pair",
   "cut-witness",
   "loss",
@@ -76,10 +77,10 @@ export class NetFaults {
     switch (kind) {
       case "cut":
         return made(`cut of ${victim} from all others`, bothWays([victim], all));
-      case "cut-one-way":
-        return prng.chance(0.5)
-          ? made(`${victim} hears none of the others`, { [victim]: { deafTo: all } })
-          : made(`${victim} is heard by none of the others`, deaf(all, [victim]));
+      case "mute":
+        return made(`${victim} is heard by none of the others`, deaf(all, [victim]));
+      case "deaf":
+        return made(`${victim} hears none of the others`, { [victim]: { deafTo: all } });
       case "cut-pair": {
         const other = prng.pick(others);
         const pair = [victim, other];

@@ -90,7 +90,8 @@ class Keeper {
   /** Notices what has changed, and starts the process if it is time to. */
   async look(): Promise<void> {
     const identity = processOf(this.#state, this.#id);
-    if (!isSame(identity, this.#identity)) this.#becomeOther(identity);
+    // A file that somebody has removed says nothing about the process.
+    if (identity !== undefined && !isSame(identity, this.#identity)) this.#becomeOther(identity);
     const now = standing(this.#identity);
     // A process is seen to be gone a moment before this one, its parent, is told how it ended.
     if (now === "gone" && this.#standing !== "gone") await pause(ENDING_MS);
@@ -99,7 +100,7 @@ class Keeper {
   }
 
   /** Somebody else has started it. */
-  #becomeOther(identity: ProcessIdentity | undefined): void {
+  #becomeOther(identity: ProcessIdentity): void {
     this.#identity = identity;
     this.#seenAt = performance.now();
     this.#restartAt = undefined;
@@ -236,8 +237,8 @@ function standing(identity: ProcessIdentity | undefined): ProcessStanding {
   return identity === undefined ? "gone" : processStanding(identity);
 }
 
-function isSame(one: ProcessIdentity | undefined, other: ProcessIdentity | undefined): boolean {
-  return one?.pid === other?.pid && one?.startedAt === other?.startedAt;
+function isSame(one: ProcessIdentity, other: ProcessIdentity | undefined): boolean {
+  return one.pid === other?.pid && one.startedAt === other?.startedAt;
 }
 
 function formatMs(ms: number): string {

@@ -12,8 +12,8 @@ import type { EventQueue } from "./event-queue.ts";
 
 /** Chance that a batch brings a checkpoint of each shard that it touches. */
 const CHECKPOINT_CHANCE = 0.05;
-/** Longest time that a batch takes under `fsync`, ms: mostly short, now and then as long as this. */
-const SYNC_MS_MAX = 40;
+/** Longest time that a batch may take now and then under `fsync`, ms, however fast the disk is otherwise. */
+const SLOW_SYNC_MS_MAX = 40;
 
 interface Base {
   readonly checkpoint: Checkpoint;
@@ -36,6 +36,7 @@ export class SimDisk {
   readonly #queue: EventQueue;
   readonly #prng: Prng;
   readonly #settings: Settings;
+  readonly #syncMsMax: number;
   readonly #stored = new Map<ShardId, Stored>();
   /** Written, and not on the disk yet. */
   #pending: { readonly shard: ShardId; readonly change: Change }[] = [];
@@ -45,10 +46,12 @@ export class SimDisk {
   /** Grows when the power goes: what was under way then is lost. */
   #life = 0;
 
-  constructor(queue: EventQueue, prng: Prng, settings: Settings) {
+  /** @param syncMsMax the longest time that a batch usually takes under `fsync`, ms. */
+  constructor(queue: EventQueue, prng: Prng, settings: Settings, syncMsMax: number) {
     this.#queue = queue;
     this.#prng = prng;
     this.#settings = settings;
+    this.#syncMsMax = syncMsMax;
   }
 
   /**
@@ -68,9 +71,8 @@ export class SimDisk {
   #delayMs(): number {
     const { durability, flushMs } = this.#settings;
     if (durability === "async") return flushMs;
-    return this.#prng.chance(0.1)
-      ? this.#prng.between(0, SYNC_MS_MAX)
-      : this.#prng.between(0.05, 1);
+    const syncMsMax = this.#prng.chance(0.1) ? SLOW_SYNC_MS_MAX : this.#syncMsMax;
+    return this.#prng.between(0.05, syncMsMax);
   }
 
   #flush(core: Core, life: number, onSaved: (items: number) => void): void {

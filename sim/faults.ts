@@ -171,7 +171,8 @@ export class Nemesis {
   stop(): void {
     const node = this.#world.nodes.get(this.#prng.pick(this.#nodes));
     const core = node?.core;
-    if (node === undefined || core === undefined || !this.canKill(node.id)) return;
+    // A stopping node leaves the shard to the others: one of them must have a disk, or a process that goes on.
+    if (node === undefined || core === undefined || !this.canLose(node.id)) return;
     node.isStopping = true;
     node.input((running, time) => running.drainShards(time));
     let rounds = 0;

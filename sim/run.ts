@@ -26,6 +26,8 @@ export interface Plan {
   readonly drift?: number;
   /** The largest difference of a wall clock from true time, ms. */
   readonly wallSkewMs?: number;
+  /** The longest time that a disk usually takes under `fsync`, ms. */
+  readonly syncMsMax?: number;
   /** The nodes register and form the cluster themselves. */
   readonly isUnformed?: boolean;
   /** Called when the world is made, to script what is to happen. */
@@ -92,6 +94,7 @@ export function run(options: RunOptions): RunResult {
     drift: plan.drift ?? prng.pick([0, 0.02, 0.045]),
     wallSkewMs: plan.wallSkewMs ?? prng.pick([0, 100, 300_000]),
     batchMs: prng.pick([0, 0, 2]),
+    syncMsMax: plan.syncMsMax ?? prng.pick([1, 1, 20]),
     isUnformed: plan.isUnformed ?? prng.chance(0.1),
     mutant: options.mutant,
     trace: options.trace,

@@ -33,6 +33,8 @@ export interface WorldOptions {
   /** The largest difference of a wall clock from true time, ms. */
   readonly wallSkewMs: number;
   readonly batchMs: number;
+  /** The longest time that a disk usually takes under `fsync`, ms. */
+  readonly syncMsMax: number;
   /** The nodes register and form the cluster themselves. */
   readonly isUnformed?: boolean;
   readonly trace?: ((line: string) => void) | undefined;
@@ -94,7 +96,7 @@ export class World implements Carrier {
         disk:
           this.settings.durability === "none"
             ? undefined
-            : new SimDisk(this.queue, this.prng.fork(), this.settings),
+            : new SimDisk(this.queue, this.prng.fork(), this.settings, options.syncMsMax),
       });
       // A quarter of the bound on either side, so that no two clocks differ by more than half of it and the sum of
       // several roundings stays inside.

@@ -3,8 +3,11 @@
 import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
 import { scenario as boundedQueue } from "./bounded-queue.ts";
 import { scenario as dirtySnapshot } from "./dirty-snapshot.ts";
+import { scenario as divergentReturn } from "./divergent-return.ts";
 import { scenario as divergentTailAck } from "./divergent-tail-ack.ts";
 import { scenario as drainToLearner } from "./drain-to-learner.ts";
+import { scenario as emptyInSyncWins } from "./empty-in-sync-wins.ts";
+import { scenario as firstDiskWins } from "./first-disk-wins.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
 import { scenario as isolatedWins } from "./isolated-wins.ts";
@@ -16,11 +19,13 @@ import { scenario as lostTransferSwap } from "./lost-transfer-swap.ts";
 import { scenario as mixedFaults } from "./mixed-faults.ts";
 import { scenario as muteDataLink } from "./mute-data-link.ts";
 import { scenario as pipelinedRead } from "./pipelined-read.ts";
+import { scenario as powerCut } from "./power-cut.ts";
 import { scenario as primaryDiesBeforeEpochStart } from "./primary-dies-before-epoch-start.ts";
 import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-start.ts";
 import { scenario as readBehindOwnWrite } from "./read-behind-own-write.ts";
 import { scenario as readBehindRefusedWrite } from "./read-behind-refused-write.ts";
 import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
+import { scenario as recoversBesideTheLiving } from "./recovers-beside-the-living.ts";
 import { scenario as registerBlindMember } from "./register-blind-member.ts";
 import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
 import { scenario as relayOwnRemoval } from "./relay-own-removal.ts";
@@ -38,7 +43,10 @@ import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
 export const SCENARIOS: readonly Scenario[] = [
   belowMinAnswersOk,
   dirtySnapshot,
+  divergentReturn,
   drainToLearner,
+  emptyInSyncWins,
+  firstDiskWins,
   flappingPromotion,
   halfAppliedRename,
   isolatedWins,
@@ -49,11 +57,13 @@ export const SCENARIOS: readonly Scenario[] = [
   lostTransferSwap,
   muteDataLink,
   pipelinedRead,
+  powerCut,
   primaryDiesBeforeEpochStart,
   promotedBeforeEpochStart,
   readBehindOwnWrite,
   readBehindRefusedWrite,
   readThenEffectStamps,
+  recoversBesideTheLiving,
   registerBlindMember,
   registerBlindPrimary,
   relayOwnRemoval,

@@ -79,8 +79,9 @@ export class Recovery {
 
   /** No disk of an in-sync member is left: to go on with less is for an administrator to decide. */
   #areAllGone(): boolean {
-    const { settings, lost, nodeId, isFresh } = this.#host;
-    if (settings.durability === "none" || lost.size > 0) return false;
+    const { settings, lost, nodeId, isFresh, mutant } = this.#host;
+    if (settings.durability === "none" || lost.size > 0 || mutant === "empty-in-sync-wins")
+      return false;
     return this.#shard.record.inSync.every(({ node }) =>
       node === nodeId ? isFresh : this.#word(node)?.position.isFresh === true,
     );
@@ -93,7 +94,7 @@ export class Recovery {
       return true;
     if (member.node === nodeId) return member.incarnation !== incarnation;
     const word = this.#word(member.node);
-    if (word === undefined) return false;
+    if (word === undefined) return this.#host.mutant === "recovers-beside-the-living";
     if (word.incarnation !== member.incarnation) return true;
     return word.position.isListed && word.position.startedEpoch < member.since;
   }
@@ -110,7 +111,8 @@ export class Recovery {
    */
   #voters(): readonly NodeId[] {
     const { record } = this.#shard;
-    const { settings, lost } = this.#host;
+    const { settings, lost, nodeId, mutant } = this.#host;
+    if (mutant === "first-disk-wins" || mutant === "recovers-beside-the-living") return [nodeId];
     const all = record.replicas.filter((node) => !lost.has(node));
     if (settings.durability !== "fsync" || lost.size > 0) return all;
     return all.filter((node) => record.inSync.some((member) => member.node === node));
@@ -129,12 +131,13 @@ export class Recovery {
     const position = node === this.#host.nodeId ? shard.position() : this.#word(node)?.position;
     if (position === undefined || position.isListed) return undefined;
     const member = shard.record.inSync.find((candidate) => candidate.node === node);
-    const { settings, lost } = this.#host;
+    const { settings, lost, mutant } = this.#host;
     if (settings.durability === "fsync" && lost.size === 0) {
       // What an unproven member holds is no more than what its feeder had.
       if (member === undefined || position.startedEpoch < member.since) return undefined;
     }
-    if (position.isFresh && settings.durability !== "none" && lost.size === 0) return undefined;
+    const isEmptied = position.isFresh && settings.durability !== "none" && lost.size === 0;
+    if (isEmptied && mutant !== "empty-in-sync-wins") return undefined;
     // With the others lost for good, an empty shard is better than none.
     if (!position.isUsable) return lost.size > 0 ? { node, epoch: -1, seq: -1 } : undefined;
     const epoch = Math.max(position.startedEpoch, position.lastEpoch);

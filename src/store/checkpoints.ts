@@ -26,7 +26,7 @@ export const CHECKPOINT_SETTINGS: CheckpointSettings = {
   everyMs: 10_000,
   logBytes: 4 * 1024 * 1024,
   sliceKeys: 500,
-  sliceBytes: 256 * 1024,
+  sliceBytes: 128 * 1024,
   pauseMs: 5,
 };
 

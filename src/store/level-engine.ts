@@ -3,7 +3,8 @@
  * each batch a number, since LevelDB's recovery leaves out damaged batches of its own log without a word.
  */
 
-import { readdir } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
 import type { KeyRecord, SlotRecords } from "../data/effect.ts";
@@ -12,7 +13,7 @@ import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { Change, Engine, Live, LogPiece } from "./engine.ts";
 import { corrupt, StoreError } from "./errors.ts";
-import { checkTables } from "./table-check.ts";
+import { checkTables, type DamagedTable } from "./table-check.ts";
 
 type Level = ClassicLevel<Buffer, Buffer>;
 type Batch = ReturnType<Level["batch"]>;
@@ -67,12 +68,12 @@ export class LevelEngine implements Engine {
    * @throws StoreError (`corrupt`, `locked`, `io`)
    */
   static async open(directory: string): Promise<LevelEngine> {
-    const names = await readdir(directory);
+    const names = await onDisk(readdir(directory));
     if (!names.includes("CURRENT") && names.some((name) => /^\d+\.|^MANIFEST-/.test(name))) {
       throw corrupt("the file CURRENT is missing");
     }
-    await checkTables(directory);
-    const level = await openLevel(directory);
+    const damaged = await onDisk(checkTables(directory));
+    const level = await openWithout(directory, damaged);
     try {
       return new LevelEngine(level, await readNumbers(level));
     } catch (error) {
@@ -224,6 +225,29 @@ export class LevelEngine implements Engine {
 }
 
 /**
+ * Whether a damaged table matters only LevelDB knows: a process that ends while LevelDB merges tables leaves an unfinished one
+ * that nothing refers to. So they are taken away; LevelDB then opens only if it misses none of them.
+ */
+async function openWithout(directory: string, damaged: readonly DamagedTable[]): Promise<Level> {
+  const paths = damaged.map(({ name }) => join(directory, `${name}.damaged`));
+  for (const { name } of damaged) {
+    await onDisk(rename(join(directory, name), join(directory, `${name}.damaged`)));
+  }
+  let level: Level;
+  try {
+    level = await openLevel(directory);
+  } catch (error) {
+    const [first] = damaged;
+    if (first === undefined || !(error instanceof StoreError && error.code === "corrupt")) {
+      throw error;
+    }
+    throw corrupt(`${first.name}: ${first.reason}`, error);
+  }
+  for (const path of paths) await onDisk(rm(path));
+  return level;
+}
+
+/**
  * @param directory exists.
  * @throws StoreError (`corrupt`, `locked`, `io`)
  */
@@ -344,6 +368,19 @@ async function guarded<Result>(work: Promise<Result>): Promise<Result> {
     return await work;
   } catch (error) {
     throw storeError(error);
+  }
+}
+
+/** Gives errors of the file system the code `io`. */
+async function onDisk<Result>(work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof StoreError) throw error;
+    throw new StoreError(error instanceof Error ? error.message : String(error), {
+      code: "io",
+      cause: error,
+    });
   }
 }
 

@@ -221,6 +221,17 @@ test(`a damaged file is found, whatever bit it is (HOTHOT_SEED=${seed})`, async 
   assert.ok(found.aside > 10, JSON.stringify(found));
 });
 
+test("a table that a dying process did not finish is no damage", async (t) => {
+  const { dir, shard } = await filledStore(t, 2);
+  const data = join(dir, "data");
+  await writeFile(join(data, "099999.ldb"), "the beginning of");
+  const { store, restored, damages } = await openAndLoad(dir);
+  assert.deepEqual(damages, []);
+  assert.deepEqual(restored.shards.get(0)?.contents(), shard.contents());
+  await store.close();
+  assert.ok(!(await readdir(data)).some((name) => name.startsWith("099999")));
+});
+
 test("a damaged identity puts all aside, since nobody knows whose the data is", async (t) => {
   const { dir } = await filledStore(t, 2);
   await writeFile(join(dir, "identity", "CURRENT"), "garbage");

@@ -8,7 +8,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32c } from "./crc32c.ts";
-import { corrupt } from "./errors.ts";
+import { corrupt, StoreError } from "./errors.ts";
 
 const FOOTER_BYTES = 48;
 const MAGIC_LOW = 0x8b80_fb57;
@@ -22,25 +22,25 @@ interface Handle {
   readonly bytes: number;
 }
 
-/**
- * @param directory of a LevelDB that nobody has open.
- * @returns bytes verified.
- * @throws StoreError (`corrupt`) naming the file.
- */
-export async function checkTables(directory: string): Promise<number> {
-  let bytes = 0;
+/** A table that is not what was written; or one whose writing was cut short, which then nothing refers to. */
+export interface DamagedTable {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** @param directory of a LevelDB that nobody has open. */
+export async function checkTables(directory: string): Promise<readonly DamagedTable[]> {
+  const damaged: DamagedTable[] = [];
   for (const name of await readdir(directory)) {
     if (!/\.(?:ldb|sst)$/.test(name)) continue;
-    const table = await readFile(join(directory, name));
     try {
-      checkTable(table);
+      checkTable(await readFile(join(directory, name)));
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw corrupt(`${name}: ${why}`, error);
+      if (!(error instanceof StoreError && error.code === "corrupt")) throw error;
+      damaged.push({ name, reason: error.message });
     }
-    bytes += table.length;
   }
-  return bytes;
+  return damaged;
 }
 
 /**

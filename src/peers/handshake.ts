@@ -278,7 +278,7 @@ export class Handshake {
       );
     }
     if (peer === nodeId && hello.incarnation === incarnation) {
-      const whose = dials === undefined ? "a peer" : dials.node;
+      const whose = dials === undefined ? hello.expects : dials.node;
       throw new PeerProtocolError(
         "self",
         `the address of ${whose} leads back to ${nodeId} itself; correct it in the configuration`,

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import * as net from "node:net";
 import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -206,34 +205,7 @@ describe("wire versions", () => {
     assert.deepEqual(b.events, ["+n1@5"]);
     socket.destroy();
   });
-
-  it("overlap with those of the release before", async (t) => {
-    const tags = releaseTags();
-    const last = tags.at(-1);
-    if (last === undefined) {
-      t.diagnostic("there is no release yet (no tag v*): the simulated older peer stands for it");
-      return;
-    }
-    const before = execFileSync("git", ["show", `${last}:src/peers/codec.ts`], {
-      encoding: "utf8",
-    });
-    const [, lowest, highest] = /versions: \{ lowest: (\d+), highest: (\d+) \}/.exec(before) ?? [];
-    assert.ok(highest !== undefined, `${last} names its wire versions`);
-    const { versions } = WIRE_CODEC;
-    assert.ok(versions.lowest <= Number(highest), `${last} speaks ${lowest} to ${highest}`);
-    assert.ok(versions.highest >= Number(lowest), `${last} speaks ${lowest} to ${highest}`);
-  });
 });
-
-/** @returns tags of releases, the newest last; none outside a repository. */
-function releaseTags(): string[] {
-  try {
-    const args = ["tag", "--list", "v*", "--merged", "HEAD", "--sort", "version:refname"];
-    return execFileSync("git", args, { encoding: "utf8" }).split("\n").filter(Boolean);
-  } catch {
-    return [];
-  }
-}
 
 describe("clocks", () => {
   it("that differ are told once, both named, and refused never", async () => {

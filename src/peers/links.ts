@@ -714,7 +714,7 @@ export class Links {
     socket: net.Socket | undefined,
   ): void {
     const peer = who !== undefined && this.#peers.has(who) ? who : undefined;
-    if (!this.#refusals.isNews(peer, error.code, performance.now())) return;
+    if (!this.#refusals.isNews(peer, error, performance.now())) return;
     this.#options.log("error", `peer connection refused: ${error.message}`, {
       ...(who === undefined ? {} : { peer: who }),
       code: error.code,

@@ -4,8 +4,6 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { readdirSync } from "node:fs";
-import { constants, platform, setPriority } from "node:os";
 import type { Logger } from "pino";
 import { ShardEngine } from "../commands/shard-engine.ts";
 import { createApp } from "../http/app.ts";
@@ -25,6 +23,7 @@ import { RespServer } from "../server/resp-server.ts";
 import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
+import { raisePriority } from "./priority.ts";
 import { graceOf, SteadyReadiness } from "./readiness.ts";
 import { isLoopback, readSecretFile, secretFromText } from "./secret-file.ts";
 import { SyncWatch } from "./sync-watch.ts";
@@ -125,19 +124,6 @@ export async function runNode(options: NodeOptions): Promise<number> {
     process.off("SIGINT", stop);
     process.off("uncaughtException", die);
     process.off("unhandledRejection", die);
-  }
-}
-
-/**
- * A node that gets no processor for as long as its lease lasts is taken for dead, so it goes before what may wait, where the
- * system allows that. On Linux every thread has its own priority; the loop waits for those that collect its garbage.
- */
-function raisePriority(log: Logger): void {
-  try {
-    const threads = platform() === "linux" ? readdirSync("/proc/self/task") : ["0"];
-    for (const thread of threads) setPriority(Number(thread), constants.priority.PRIORITY_HIGH);
-  } catch (error) {
-    log.debug({ error: messageOf(error) }, "runs at the usual priority");
   }
 }
 

@@ -73,8 +73,9 @@ export class RegisterLoad {
   }
 
   /**
-   * Writes every key once, over all nodes at the same time.
-   * @throws Error if any write is refused.
+   * Writes every key once, over all nodes at the same time. What is refused is sent again: it is the same number, and a machine
+   * that is too busy to keep leases while it is filled is no trouble yet.
+   * @throws Error if a write is refused again and again.
    */
   async fill(): Promise<void> {
     const { ports, keys } = this.#options;
@@ -89,20 +90,31 @@ export class RegisterLoad {
           const batch = this.#padding.length > 1_000 ? 50 : BATCH;
           for (let from = 0; from < own.length; from += batch) {
             const part = own.slice(from, from + batch);
-            client.send(...part.map((key) => ["SET", keyName(key), `1${this.#padding}`]));
-            for (const [at, reply] of (await client.take(part.length)).entries()) {
-              if (isRefusal(reply)) throw new Error(`filling: ${show(reply)}`);
-              const key = part[at] ?? 0;
-              this.#sent[key] = 1;
-              this.#acknowledged[key] = 1;
-              this.#seen[key] = 1;
-            }
+            await this.#fillPart(client, part);
           }
         } finally {
           client.destroy();
         }
       }),
     );
+  }
+
+  async #fillPart(client: RespClient, keys: readonly number[]): Promise<void> {
+    let left = keys;
+    let last: Reply = null;
+    for (let attempt = 0; left.length > 0; attempt += 1) {
+      if (attempt === 5) throw new Error(`filling: ${show(last)}`);
+      client.send(...left.map((key) => ["SET", keyName(key), `1${this.#padding}`]));
+      const replies = await client.take(left.length);
+      const refused = left.filter((_, at) => isRefusal(replies[at] ?? null));
+      last = replies.find((reply) => isRefusal(reply)) ?? null;
+      left = refused;
+    }
+    for (const key of keys) {
+      this.#sent[key] = 1;
+      this.#acknowledged[key] = 1;
+      this.#seen[key] = 1;
+    }
   }
 
   /** Begins to work on all connections, until `stop` or the owner's end. */

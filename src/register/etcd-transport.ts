@@ -26,7 +26,8 @@ export interface EtcdCredentials {
 export interface EtcdTransportOptions {
   /** Base addresses, `http://host:port` or all `https://host:port`; at least one. */
   readonly endpoints: readonly string[];
-  readonly tls?: EtcdTls;
+  /** Reads the certificates: at first, and again when a connection has failed, since they may have been renewed. */
+  readonly loadTls?: () => EtcdTls;
   readonly credentials?: EtcdCredentials;
 }
 
@@ -42,6 +43,8 @@ const ROUND_MS = 10;
 /** A request that hangs goes to the next endpoint as well after a share of its time, within these bounds, ms. */
 const HEDGE_MS_MIN = 10;
 const HEDGE_MS_MAX = 500;
+/** Least time between two readings of the certificates, ms. */
+const TLS_RELOAD_MS = 1_000;
 /** etcd hashes passwords slowly by design, so a login may take longer than the request that needs it. */
 const LOGIN_MS_MAX = 5_000;
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
@@ -57,7 +60,9 @@ const NO_LOGIN = /user name is empty/;
 
 export class EtcdTransport {
   readonly #endpoints: readonly URL[];
-  readonly #tls: EtcdTls;
+  readonly #loadTls: (() => EtcdTls) | undefined;
+  #tls: EtcdTls;
+  #tlsLoadedMs = performance.now();
   readonly #credentials: EtcdCredentials | undefined;
   readonly #agent: http.Agent;
   /** Index of the endpoint that answered last. */
@@ -67,7 +72,7 @@ export class EtcdTransport {
   readonly #logins = new Map<number, Promise<string>>();
   #etcdCluster: string | undefined;
 
-  /** @throws TypeError if an address is none, or there is none. */
+  /** @throws TypeError if an address is none, or there is none; whatever `loadTls` throws. */
   constructor(options: EtcdTransportOptions) {
     this.#endpoints = options.endpoints.map((endpoint) => new URL(endpoint));
     const protocols = new Set(this.#endpoints.map((endpoint) => endpoint.protocol));
@@ -75,7 +80,8 @@ export class EtcdTransport {
     if (protocols.size !== 1 || (protocol !== "http:" && protocol !== "https:")) {
       throw new TypeError("etcd needs one endpoint or more, all http or all https");
     }
-    this.#tls = options.tls ?? {};
+    this.#loadTls = options.loadTls;
+    this.#tls = options.loadTls?.() ?? {};
     this.#credentials = options.credentials;
     const agentOptions = { keepAlive: true, keepAliveMsecs: TCP_KEEP_ALIVE_MS, maxSockets: 64 };
     this.#agent =
@@ -329,9 +335,24 @@ export class EtcdTransport {
           );
         },
       );
-      request.on("error", fail);
+      request.on("error", (error) => {
+        this.#maybeReloadTls();
+        fail(error);
+      });
       request.end(text);
     });
+  }
+
+  /** Connections that are open already keep the certificates that they began with. */
+  #maybeReloadTls(): void {
+    if (this.#loadTls === undefined) return;
+    if (performance.now() - this.#tlsLoadedMs < TLS_RELOAD_MS) return;
+    this.#tlsLoadedMs = performance.now();
+    try {
+      this.#tls = this.#loadTls();
+    } catch {
+      // The files are just being replaced, or damaged: those that were good once are the best there is.
+    }
   }
 
   #endpointAt(index: number): URL {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -386,6 +386,27 @@ describe("register in an etcd with TLS", { skip: lacksEtcd() }, () => {
       message: /certificate/,
     });
     await assert.rejects(connect({ HOTHOT_ETCD_CA: ca }, 1_000).read(), { code: "unreachable" });
+
+    // Renewed files are taken up without a restart, and damaged ones harm nothing that works.
+    const paths = { ca: join(dir, "ca"), cert: join(dir, "cert"), key: join(dir, "key") };
+    const install = (from: typeof paths): void => {
+      copyFileSync(from.ca, paths.ca);
+      copyFileSync(from.cert, paths.cert);
+      copyFileSync(from.key, paths.key);
+    };
+    install(strangers);
+    const renewed = connect({
+      HOTHOT_ETCD_CA: paths.ca,
+      HOTHOT_ETCD_CERT: paths.cert,
+      HOTHOT_ETCD_KEY: paths.key,
+    });
+    const pending = renewed.read();
+    install({ ca, cert, key });
+    assert.deepEqual(await pending, documentOf(1));
+    writeFileSync(paths.cert, "junk");
+    for (let index = 0; index < etcd.size; index++) await etcd.stopMember(index);
+    await Promise.all([0, 1, 2].map((index) => etcd.startMember(index)));
+    assert.deepEqual(await renewed.read(), documentOf(1));
   });
 });
 

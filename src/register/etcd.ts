@@ -26,7 +26,8 @@ export interface EtcdRegisterOptions {
   readonly key: string;
   /** How long a read or a swap may take, ms; about two heartbeats. */
   readonly timeoutMs: number;
-  readonly tls?: EtcdTls;
+  /** Reads the certificates, for `https`; called again when they may have been renewed. */
+  readonly loadTls?: () => EtcdTls;
   readonly credentials?: EtcdCredentials;
   /** Time between two looks of a watch at the key itself, ms: how long a silent connection or a lost event can go unnoticed. */
   readonly lookMs?: number;
@@ -49,7 +50,7 @@ export class EtcdRegister implements Register {
   /** The newest entry that was seen. Nothing older may be believed any more. */
   #newest: Entry | undefined;
 
-  /** @throws TypeError if an address is none, or there is none. */
+  /** @throws TypeError if an address is none, or there is none; whatever `loadTls` throws. */
   constructor(options: EtcdRegisterOptions) {
     this.#options = options;
     this.#transport = new EtcdTransport(options);

@@ -47,13 +47,12 @@ export function openRegister(url: string, options: OpenRegisterOptions): Registe
     case "etcd":
     case "etcds": {
       const { endpoints, key } = parseEtcdUrl(url);
-      const tls = scheme === "etcds" ? readTls(environment) : undefined;
       const credentials = readCredentials(environment);
       return new EtcdRegister({
         endpoints,
         key,
         ...limits,
-        ...(tls === undefined ? {} : { tls }),
+        ...(scheme === "etcds" ? { loadTls: () => readTls(environment) } : {}),
         ...(credentials === undefined ? {} : { credentials }),
       });
     }

@@ -2,6 +2,7 @@
 
 import type { Prng } from "../src/kit/prng.ts";
 import type { NodeId } from "../src/replica/configuration.ts";
+import { withRecords } from "../src/replica/reconfigure.ts";
 import type { World } from "./world.ts";
 
 /** One kind of fault: does something now and undoes it, if at all, later. Times in ms. */
@@ -28,6 +29,7 @@ const FAULTS = {
   "clock-jump": (nemesis) => nemesis.jump(),
   "power-cut": (nemesis) => nemesis.cutPower(),
   "lost-disk": (nemesis) => nemesis.loseDisk(),
+  move: (nemesis) => nemesis.move(),
 } as const satisfies Record<string, Fault>;
 
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
@@ -202,6 +204,20 @@ export class Nemesis {
     this.#world.crash(id);
     this.#world.nodes.get(id)?.disk?.wipe();
     this.#later(20, 1_500, () => this.#world.restart(id));
+  }
+
+  /** An administrator has another node hold a shard in place of one that does, or makes another the preferred primary. */
+  move(): void {
+    const { register, settings } = this.#world;
+    const { current } = register;
+    const record = this.#prng.pick(current.shards);
+    const replicas = [...record.replicas];
+    const place = this.#prng.below(replicas.length);
+    const free = this.#nodes.filter((node) => !replicas.includes(node));
+    if (free.length > 0) replicas[place] = this.#prng.pick(free);
+    else replicas.unshift(...replicas.splice(place, 1));
+    const next = withRecords(current, new Map([[record.id, { ...record, replicas }]]));
+    register.swap("administrator", next, 2 * settings.heartbeatMs, () => {});
   }
 
   jump(): void {

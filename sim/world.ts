@@ -304,7 +304,10 @@ export class World implements Carrier {
       if (status.version !== this.register.current.version) return false;
     }
     return this.register.current.shards.every(
-      (shard) => shard.epoch > 0 && shard.inSync.length === shard.replicas.length,
+      ({ epoch, inSync, replicas }) =>
+        epoch > 0 &&
+        inSync.length === replicas.length &&
+        inSync.every(({ node }) => replicas.includes(node)),
     );
   }
 }

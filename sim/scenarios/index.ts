@@ -17,6 +17,7 @@ import { scenario as leaseAndClockDrift } from "./lease-and-clock-drift.ts";
 import { scenario as liveRemoval } from "./live-removal.ts";
 import { scenario as lostTransferSwap } from "./lost-transfer-swap.ts";
 import { scenario as mixedFaults } from "./mixed-faults.ts";
+import { scenario as moves } from "./moves.ts";
 import { scenario as muteDataLink } from "./mute-data-link.ts";
 import { scenario as pipelinedRead } from "./pipelined-read.ts";
 import { scenario as powerCut } from "./power-cut.ts";
@@ -55,6 +56,7 @@ export const SCENARIOS: readonly Scenario[] = [
   leaseAndClockDrift,
   liveRemoval,
   lostTransferSwap,
+  moves,
   muteDataLink,
   pipelinedRead,
   powerCut,

@@ -494,13 +494,14 @@ export class Core implements CoreSurface, Host {
   status(time: Time): NodeStatus {
     this.now = time;
     const configuration = this.#configuration;
-    const hosted = this.#allShards.filter((shard) => shard.isReplica);
     return {
       nodeId: this.nodeId,
       incarnation: this.incarnation,
       version: configuration?.version ?? 0,
       isDrained: this.isDraining && this.#isDrained(),
-      isReady: hosted.length > 0 && hosted.every((shard) => shard.serves),
+      isReady:
+        this.#allShards.length > 0 &&
+        this.#allShards.every((shard) => (shard.isHolder ? shard.serves : shard.canForward)),
       operations: this.#operations,
       shards: this.#allShards.map((shard) => this.#shardStatus(shard)),
       peers: [...this.#peers].map(([node, peer]) => ({
@@ -515,7 +516,7 @@ export class Core implements CoreSurface, Host {
 
   #shardStatus(shard: Shard): ShardStatus {
     const { record } = shard;
-    const isLearner = shard.isReplica && !shard.isMember;
+    const isLearner = shard.isHolder && !shard.isMember;
     return {
       shard: shard.id,
       firstSlot: record.firstSlot,
@@ -578,6 +579,9 @@ export class Core implements CoreSurface, Host {
     for (const record of configuration.shards) {
       const shard = this.#shardOf(record);
       if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
+      else if (record.replicas.join() !== shard.record.replicas.join()) {
+        shard.replicasChanged(record);
+      }
     }
     this.beatSoon();
   }
@@ -632,7 +636,7 @@ export class Core implements CoreSurface, Host {
 
   #noteFailover(shard: Shard, record: ShardRecord, removed: readonly NodeId[]): void {
     const { monoMs } = this.now;
-    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isReplica) return;
+    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isHolder) return;
     let heardMs = Number.NEGATIVE_INFINITY;
     let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
     for (const node of removed) {
@@ -672,7 +676,7 @@ export class Core implements CoreSurface, Host {
   #sendHeartbeat(to: NodeId, peer: Peer): void {
     if (peer.incarnation === undefined) return;
     const shards = this.#allShards
-      .filter((shard) => shard.epoch > 0 && shard.isReplica && shard.record.replicas.includes(to))
+      .filter((shard) => shard.epoch > 0 && shard.isHolder && shard.holders.includes(to))
       .map((shard) => shard.beatFor(to));
     this.send(to, {
       kind: "heartbeat",
@@ -812,10 +816,12 @@ export class Core implements CoreSurface, Host {
   ): NodeId {
     const { record } = shard;
     if (!removed.has(record.primary)) return record.primary;
-    const proven = shard.record.replicas.filter(
-      (node) => !removed.has(node) && (node === this.nodeId || shard.provenOthers.includes(node)),
+    const others = shard.provenOthers;
+    const proven = shard.holders.filter(
+      (node) => !removed.has(node) && (node === this.nodeId || others.includes(node)),
     );
-    return leastLoaded(proven, counts) ?? this.nodeId;
+    const staying = proven.filter((node) => record.replicas.includes(node));
+    return leastLoaded(staying, counts) ?? leastLoaded(proven, counts) ?? this.nodeId;
   }
 
   /** A draining node takes itself out, when all that it ordered is committed and it serves nothing more (R14). */
@@ -830,7 +836,9 @@ export class Core implements CoreSurface, Host {
       return undefined;
     const successors = shard.provenOthers;
     const { primary } = shard.record;
-    const next = primary === this.nodeId ? leastLoaded(successors, counts) : primary;
+    const staying = successors.filter((node) => shard.record.replicas.includes(node));
+    const heir = leastLoaded(staying, counts) ?? leastLoaded(successors, counts);
+    const next = primary === this.nodeId ? heir : primary;
     if (next === undefined || successors.length === 0) return undefined;
     reasons.add("drains this node");
     return withoutMembers(shard.record, new Set([this.nodeId]), next);
@@ -841,7 +849,7 @@ export class Core implements CoreSurface, Host {
     return this.#allShards.every(
       (shard) =>
         !shard.isMember ||
-        shard.record.replicas.every((node) => this.#peers.get(node)?.linked === undefined),
+        shard.holders.every((node) => this.#peers.get(node)?.linked === undefined),
     );
   }
 

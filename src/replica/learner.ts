@@ -44,7 +44,7 @@ export class Learner {
     const { now, settings } = this.#host;
     if (this.#feed !== undefined || now.monoMs - this.#askedMs < 2 * settings.heartbeatMs) return;
     this.#askedMs = now.monoMs;
-    for (const node of this.#shard.record.replicas) this.#shard.sendPosition(node);
+    for (const node of this.#shard.holders) this.#shard.sendPosition(node);
   }
 
   onFeedStart(from: NodeId, start: FeedStart): void {

@@ -62,7 +62,7 @@ export class Recovery {
     const shard = this.#shard;
     const { record } = shard;
     const { nodeId, incarnation, lost } = this.#host;
-    if (shard.epoch === 0 || shard.isMember || !shard.isReplica || lost.has(nodeId))
+    if (shard.epoch === 0 || shard.isMember || !shard.isHolder || lost.has(nodeId))
       return undefined;
     if (!record.inSync.every((member) => this.#isOver(member))) return undefined;
     if (this.#areAllGone()) return undefined;
@@ -113,7 +113,7 @@ export class Recovery {
     const { record } = this.#shard;
     const { settings, lost, nodeId, mutant } = this.#host;
     if (mutant === "first-disk-wins" || mutant === "recovers-beside-the-living") return [nodeId];
-    const all = record.replicas.filter((node) => !lost.has(node));
+    const all = this.#shard.holders.filter((node) => !lost.has(node));
     if (settings.durability !== "fsync" || lost.size > 0) return all;
     return all.filter((node) => record.inSync.some((member) => member.node === node));
   }

@@ -57,6 +57,8 @@ interface Handover {
 export class Shard {
   readonly id: ShardId;
   record: ShardRecord;
+  /** Nodes that hold a copy, or shall hold one: the replicas, then members that are to go. */
+  holders: readonly NodeId[] = [];
   readonly machine: StateMachine;
   readonly log = new Log();
   readonly courier: Courier;
@@ -116,8 +118,9 @@ export class Shard {
     return this.record.epoch;
   }
 
-  get isReplica(): boolean {
-    return this.record.replicas.includes(this.#host.nodeId);
+  /** This node holds a copy, or shall hold one. */
+  get isHolder(): boolean {
+    return this.holders.includes(this.#host.nodeId);
   }
 
   get isAsync(): boolean {
@@ -159,7 +162,7 @@ export class Shard {
 
   /** In-sync members that are known to be proven, this node aside, in the order of the shard's replicas. */
   get provenOthers(): readonly NodeId[] {
-    return this.record.replicas.filter((node) => {
+    return this.holders.filter((node) => {
       const member = this.#otherMembers.find((candidate) => candidate.node === node);
       return member !== undefined && this.view(node).startedEpoch >= member.since;
     });
@@ -245,6 +248,7 @@ export class Shard {
     if (this.isPrimary) this.seeWall(this.wallMs);
     const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
     this.record = record;
+    this.holders = holdersOf(record);
     this.isMember = isListed && this.learner.isIntact;
     this.isPrimary = this.isMember && (record.primary === host.nodeId || staysPrimary);
     this.isStarted = false;
@@ -266,7 +270,7 @@ export class Shard {
     }
     const views = new Map(this.views);
     this.views.clear();
-    for (const node of record.replicas) {
+    for (const node of this.holders) {
       if (node === host.nodeId) continue;
       const view = this.view(node);
       view.startedEpoch = views.get(node)?.startedEpoch ?? 0;
@@ -277,6 +281,7 @@ export class Shard {
       }
     }
     this.#updateLease();
+    if (!this.isHolder) this.#forget();
     host.beatSoon();
     host.touch(this.id);
     this.courier.epochInstalled(wasMember && this.isMember);
@@ -286,6 +291,40 @@ export class Shard {
       this.startSeq = this.log.lastSeq;
       this.#becomeStarted();
     }
+  }
+
+  /** Takes over other replicas of the same epoch, which an administrator has named: who is in sync changes later. */
+  replicasChanged(record: ShardRecord): void {
+    assert(record.epoch === this.epoch, "another epoch has to be installed");
+    const before = this.holders;
+    this.record = record;
+    this.holders = holdersOf(record);
+    for (const node of before) {
+      if (this.holders.includes(node)) continue;
+      this.views.delete(node);
+      this.donor.drop(node);
+    }
+    if (!this.isHolder) this.#forget();
+    this.#host.beatSoon();
+    this.#host.touch(this.id);
+  }
+
+  /** What a node holds of a shard that is none of its business is of no use to anyone. */
+  #forget(): void {
+    if (this.log.lastSeq === 0 && this.learner.isIntact) return;
+    this.#clear();
+    this.learner.isIntact = true;
+    this.learner.reset();
+    this.#host.journal({ kind: "void", shard: this.id });
+  }
+
+  #clear(): void {
+    this.machine.clear();
+    this.log.reset(0, []);
+    this.commitSeq = 0;
+    this.uncommittedBytes = 0;
+    this.startedEpoch = 0;
+    this.#stamps.reset([]);
   }
 
   /** Tells another replica where this one stands. A member that tells its primary has the stream (re)begun from there. */
@@ -527,12 +566,7 @@ export class Shard {
   /** Forgets a state that is no prefix of anything, and begins empty. */
   discardUnlessIntact(): void {
     if (this.learner.isIntact) return;
-    this.machine.clear();
-    this.log.reset(0, []);
-    this.commitSeq = 0;
-    this.uncommittedBytes = 0;
-    this.startedEpoch = 0;
-    this.#stamps.reset([]);
+    this.#clear();
     this.learner.isIntact = true;
     this.copyEnded();
   }
@@ -927,9 +961,9 @@ export class Shard {
       now.monoMs - this.#askedPositionMs >= patienceMs
     ) {
       // To all: if every proven member has restarted, they have to know that this one is none (R12).
-      for (const node of this.record.replicas) this.sendPosition(node);
+      for (const node of this.holders) this.sendPosition(node);
     }
-    if (this.isReplica && !this.#host.isDraining && !this.#isListedNow() && this.epoch > 0) {
+    if (this.isHolder && !this.#host.isDraining && !this.#isListedNow() && this.epoch > 0) {
       this.learner.tick();
     }
     if (this.canOrder) {
@@ -938,6 +972,7 @@ export class Shard {
     }
     if (this.isPrimary && this.isStarted) {
       this.#watchLag(limits.lagMsMax);
+      this.#watchExcess();
       this.donor.tick();
     }
     this.courier.tick();
@@ -979,9 +1014,28 @@ export class Shard {
           node: member.node,
           why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(ageMs)} ms`,
         });
-      } else if (ageMs === undefined && !this.unfit.has(member.node)) {
+      } else if (
+        ageMs === undefined &&
+        !this.unfit.has(member.node) &&
+        this.record.replicas.includes(member.node)
+      ) {
         view.evictingSinceMs = undefined;
       }
+    }
+  }
+
+  /** Begins to remove members that are no replicas any more, once all that are have the shard. */
+  #watchExcess(): void {
+    const { replicas } = this.record;
+    if (this.#otherMembers.every(({ node }) => replicas.includes(node))) return;
+    const { nodeId, now } = this.#host;
+    const proven = new Set(this.provenOthers);
+    if (!replicas.every((node) => node === nodeId || proven.has(node))) return;
+    for (const { node } of this.#otherMembers) {
+      const view = this.view(node);
+      if (replicas.includes(node) || view.evictingSinceMs !== undefined) continue;
+      view.evictingSinceMs = now.monoMs;
+      this.#host.emit({ kind: "evicting", shard: this.id, node, why: "it is no replica any more" });
     }
   }
 
@@ -1051,4 +1105,9 @@ export class Shard {
     const { commitSeq, wallMs, epoch, id: shard } = this;
     this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }
+}
+
+function holdersOf({ replicas, inSync }: ShardRecord): readonly NodeId[] {
+  const others = inSync.filter(({ node }) => !replicas.includes(node));
+  return [...replicas, ...others.map(({ node }) => node)];
 }

@@ -97,6 +97,20 @@ describe("a handshake", () => {
     );
   });
 
+  it("that was refused is not gone on with", () => {
+    const { secret: _none, ...withoutSecret } = identity("n2");
+    const refusals = [{ clusterId: "c2" }, { expects: "n3" }, { wireMin: 2, wireMax: 3 }];
+    for (const wrong of refusals) {
+      const side = new Handshake({ role: "acceptor", identity: withoutSecret, wallMs: 1 });
+      const hello = encodeGreeting({ ...helloOf("n1", "n2"), ...wrong });
+      const confirm = encodeGreeting({ kind: "confirm" });
+      assert.throws(() => side.push(Buffer.concat([hello, confirm])), PeerProtocolError);
+      for (let i = 0; i < 3; i++) {
+        assert.deepEqual(side.push(confirm), { send: [], done: undefined });
+      }
+    }
+  });
+
   it("is given up at a word longer than any, before its bytes have come", () => {
     const decoder = new GreetingDecoder();
     decoder.push(Buffer.from("HOTHOT\xff\xff", "latin1"));

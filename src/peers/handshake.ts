@@ -157,7 +157,8 @@ export class Handshake {
   #ownHello: Buffer | undefined;
   #peer: { readonly hello: Hello; readonly bytes: Buffer } | undefined;
   #wasRefused = false;
-  #isMute = false;
+  /** Nothing that comes now counts: it was refused, is not answered, or is done. */
+  #isOver = false;
 
   constructor(options: HandshakeOptions) {
     this.#options = options;
@@ -182,8 +183,18 @@ export class Handshake {
    * @throws PeerProtocolError to end the connection, after sending what `refuse` makes of it.
    */
   push(chunk: Buffer): { readonly send: readonly Buffer[]; readonly done: Greeted | undefined } {
+    if (this.#isOver) return { send: [], done: undefined };
+    try {
+      return this.#push(chunk);
+    } catch (error) {
+      // A hello that failed must not be confirmed by what comes after it.
+      this.#isOver = true;
+      throw error;
+    }
+  }
+
+  #push(chunk: Buffer): { readonly send: readonly Buffer[]; readonly done: Greeted | undefined } {
     const send: Buffer[] = [];
-    if (this.#isMute) return { send, done: undefined };
     this.#decoder.push(chunk);
     for (let next = this.#decoder.next(); next !== undefined; next = this.#decoder.next()) {
       const { word, bytes } = next;
@@ -199,7 +210,7 @@ export class Handshake {
         this.#check(word);
         if (this.#options.role === "dialler") continue;
         if (this.#options.admit?.(word) === false) {
-          this.#isMute = true;
+          this.#isOver = true;
           break;
         }
         this.#ownHello = encodeGreeting(this.#hello(word.nodeId, word.channel));
@@ -209,6 +220,7 @@ export class Handshake {
       if (word.kind !== "confirm") throw malformed("a second hello");
       this.#checkProof(this.#peer.hello, word);
       if (this.#options.role === "dialler") send.push(this.#confirm());
+      this.#isOver = true;
       return { send, done: this.#greeted(this.#peer.hello) };
     }
     return { send, done: undefined };

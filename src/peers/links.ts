@@ -200,6 +200,8 @@ export class Links {
   #turnBegunMs: number | undefined;
   /** Data connections that are not read until the next turn. */
   readonly #resting = new Set<net.Socket>();
+  /** All ports are there and the peers are known: before, who dials is told nothing and tries again. */
+  #isOpen = false;
   #isClosed = false;
 
   constructor(options: LinksOptions) {
@@ -235,6 +237,7 @@ export class Links {
       const address = await this.#listenTcp();
       try {
         await this.#listenUdp(address);
+        this.#isOpen = true;
         this.setPeers(this.#options.peers);
         return address.port;
       } catch (error) {
@@ -604,7 +607,7 @@ export class Links {
 
   #onAccepted(socket: net.Socket): void {
     socket.on("error", () => undefined);
-    if (this.#isClosed) {
+    if (this.#isClosed || !this.#isOpen) {
       socket.destroy();
       return;
     }

@@ -1,10 +1,11 @@
 /**
  * Heartbeats as datagrams that fit into any path. A heartbeat that is too long for one travels in parts, and counts only
  * once all of them are there: its echo speaks for every shard that it names, so a shard whose part was lost must not be
- * taken for heard.
+ * taken for heard. One more datagram, the exclusive or of all parts and the frame's length before it, stands in for any
+ * part that is lost: else a heartbeat of seven parts would be lost almost seven times as often as one of one.
  *
  *     "HB" · wire version (1 byte) · flags (1) · sender's incarnation (6) · receiver's incarnation (6) ·
- *     number (6) · part (2) · parts (2) · sender's id (length and bytes) · part of the frame · tag (16, with a secret)
+ *     number (6) · part, or `parts` for the one more (2) · parts (2) · sender's id (length and bytes) · part of the frame · tag (16, with a secret)
  *
  * The tag is an HMAC over all that is before it. Both incarnations are drawn anew at every start, so a datagram of another
  * run of either process is never taken. Within one run each datagram has its own number, and is taken once. What is merely
@@ -30,6 +31,8 @@ const WINDOW = 4096;
 const MAGIC = 0x4842;
 const FLAG_TAGGED = 1;
 const FIXED_BYTES = 27;
+/** Before the exclusive or. */
+const LENGTH_BYTES = 4;
 const AT = { version: 2, flags: 3, from: 4, to: 10, number: 16, part: 22, parts: 24, id: 26 };
 
 /** Who sends to whom. */
@@ -43,6 +46,7 @@ export interface Route {
 
 export interface Datagram extends Route {
   readonly number: number;
+  /** From 0; equal to `parts` for the exclusive or of them. */
   readonly part: number;
   readonly parts: number;
   readonly payload: Buffer;
@@ -64,13 +68,15 @@ export function encodeDatagrams(
   const id = Buffer.from(route.from, "latin1");
   const headBytes = FIXED_BYTES + id.length;
   const tagBytes = secret === undefined ? 0 : TAG_BYTES;
-  const room = DATAGRAM_BYTES_MAX - headBytes - tagBytes;
+  const room = DATAGRAM_BYTES_MAX - headBytes - tagBytes - LENGTH_BYTES;
   const parts = Math.max(1, Math.ceil(frame.length / room));
   if (parts > PARTS_MAX) return [];
-  return Array.from({ length: parts }, (_, part) => {
-    const start = part * room;
-    const bytes = Math.min(room, frame.length - start);
-    const datagram = Buffer.allocUnsafe(headBytes + bytes + tagBytes);
+  const payloads = Array.from({ length: parts }, (_, part) =>
+    frame.subarray(part * room, (part + 1) * room),
+  );
+  if (parts > 1) payloads.push(exclusiveOr(payloads, frame.length, room));
+  return payloads.map((payload, part) => {
+    const datagram = Buffer.allocUnsafe(headBytes + payload.length + tagBytes);
     datagram.writeUInt16BE(MAGIC, 0);
     datagram[AT.version] = route.version;
     datagram[AT.flags] = secret === undefined ? 0 : FLAG_TAGGED;
@@ -81,9 +87,9 @@ export function encodeDatagrams(
     datagram.writeUInt16LE(parts, AT.parts);
     datagram[AT.id] = id.length;
     id.copy(datagram, FIXED_BYTES);
-    frame.copy(datagram, headBytes, start, start + bytes);
+    payload.copy(datagram, headBytes);
     if (secret !== undefined) {
-      const signed = headBytes + bytes;
+      const signed = headBytes + payload.length;
       secret.tag(datagram.subarray(0, signed)).copy(datagram, signed);
     }
     return datagram;
@@ -101,7 +107,8 @@ export function decodeDatagram(bytes: Buffer): Datagram | undefined {
   const part = bytes.readUInt16LE(AT.part);
   const parts = bytes.readUInt16LE(AT.parts);
   const number = bytes.readUIntLE(AT.number, 6);
-  if (payloadEnd < payloadStart || part >= parts || parts > PARTS_MAX || number <= part) {
+  const partMax = parts > 1 ? parts : parts - 1;
+  if (payloadEnd < payloadStart || part > partMax || parts > PARTS_MAX || number <= part) {
     return undefined;
   }
   return {
@@ -122,14 +129,15 @@ export function decodeDatagram(bytes: Buffer): Datagram | undefined {
 
 /** A heartbeat of which some parts are here. */
 interface Gathered {
-  readonly parts: (Buffer | undefined)[];
+  /** The last is the exclusive or. Empty once the heartbeat was whole. */
+  parts: (Buffer | undefined)[];
   missing: number;
 }
 
 /** Puts one peer's heartbeats together, of one run of its process. Takes each datagram once. */
 export class HeartbeatAssembler {
   readonly #window = new ReplayWindow(WINDOW);
-  /** By the number of the first part. */
+  /** The newest, by the number of the first part. */
   readonly #gathered = new Map<number, Gathered>();
 
   /**
@@ -140,23 +148,62 @@ export class HeartbeatAssembler {
     const { number, part, parts, payload } = datagram;
     if (!this.#window.take(number)) return undefined;
     if (parts === 1) return payload;
-    const first = number - part;
-    let gathered = this.#gathered.get(first);
-    if (gathered === undefined) {
-      if (this.#gathered.size >= GATHERED_MAX) {
-        const oldest = Math.min(...this.#gathered.keys());
-        // What was given up must not come back in place of a newer one.
-        if (first < oldest) return undefined;
-        this.#gathered.delete(oldest);
-      }
-      gathered = { parts: new Array<Buffer | undefined>(parts).fill(undefined), missing: parts };
-      this.#gathered.set(first, gathered);
-    }
-    if (gathered.parts.length !== parts || gathered.parts[part] !== undefined) return undefined;
+    const gathered = this.#gather(number - part, parts + 1);
+    if (gathered?.parts.length !== parts + 1 || gathered.parts[part] !== undefined)
+      return undefined;
     gathered.parts[part] = payload;
     gathered.missing -= 1;
-    if (gathered.missing > 0) return undefined;
-    this.#gathered.delete(first);
-    return Buffer.concat(gathered.parts.filter((each) => each !== undefined));
+    if (gathered.missing > 1) return undefined;
+    const whole = restore(gathered.parts);
+    gathered.parts = [];
+    return whole;
   }
+
+  /** @returns the heartbeat that begins with this number; undefined if it was given up. */
+  #gather(first: number, count: number): Gathered | undefined {
+    const known = this.#gathered.get(first);
+    if (known !== undefined) return known;
+    if (this.#gathered.size >= GATHERED_MAX) {
+      const oldest = Math.min(...this.#gathered.keys());
+      // What was given up must not come back in place of a newer one.
+      if (first < oldest) return undefined;
+      this.#gathered.delete(oldest);
+    }
+    const gathered = {
+      parts: new Array<Buffer | undefined>(count).fill(undefined),
+      missing: count,
+    };
+    this.#gathered.set(first, gathered);
+    return gathered;
+  }
+}
+
+/** @param parts all but the last `room` bytes long. */
+function exclusiveOr(parts: readonly Buffer[], frameBytes: number, room: number): Buffer {
+  const all = Buffer.alloc(LENGTH_BYTES + room);
+  all.writeUInt32LE(frameBytes, 0);
+  const sum = all.subarray(LENGTH_BYTES);
+  for (const part of parts) addTo(sum, part);
+  return all;
+}
+
+/** @param gathered all parts and their exclusive or, one of them missing. @returns the frame. */
+function restore(gathered: readonly (Buffer | undefined)[]): Buffer | undefined {
+  const last = gathered.at(-1);
+  const parts = gathered.slice(0, -1);
+  const lost = parts.indexOf(undefined);
+  if (last !== undefined && lost !== -1) {
+    if (last.length < LENGTH_BYTES) return undefined;
+    const sum = Buffer.from(last.subarray(LENGTH_BYTES));
+    for (const part of parts) if (part !== undefined) addTo(sum, part);
+    const isFinal = lost === parts.length - 1;
+    const bytes = isFinal ? last.readUInt32LE(0) - lost * sum.length : sum.length;
+    parts[lost] = sum.subarray(0, Math.max(0, bytes));
+  }
+  return Buffer.concat(parts.filter((part) => part !== undefined));
+}
+
+function addTo(sum: Buffer, part: Buffer): void {
+  const length = Math.min(sum.length, part.length);
+  for (let i = 0; i < length; i++) sum[i] = (sum[i] ?? 0) ^ (part[i] ?? 0);
 }

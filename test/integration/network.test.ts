@@ -5,9 +5,11 @@
  */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { type TestContext, test } from "node:test";
-import { bedTrouble } from "../../src/cli/bed/bed.ts";
+import { bedTrouble, memberOf } from "../../src/cli/bed/bed.ts";
 import { BedNetwork } from "../../src/cli/bed/network.ts";
 import { bothWays, NET_FAULT_KINDS } from "../../src/cli/check/net-faults.ts";
 import { killNode, startNode } from "../../src/cli/cluster-state.ts";
@@ -15,6 +17,7 @@ import {
   type Client,
   HOTHOT,
   nodeAt,
+  run,
   startTestCluster,
   type TestCluster,
   until,
@@ -25,6 +28,58 @@ const skip = trouble === undefined ? false : `no bed can be made here: ${trouble
 
 /** What a node that cannot serve says; nothing else will do. */
 const CLEAR_REFUSAL = /^(TRYAGAIN|UNCERTAIN) /;
+
+test("each impairment does to packets what it says, and nothing else", {
+  skip,
+  timeout: 240_000,
+}, async (t) => {
+  const { cluster, network } = await startBed(t, 3);
+  type Way = readonly [from: string, to: string];
+  const send = (pace: "steady" | "burst", ways: readonly Way[]) =>
+    Promise.all(ways.map(([from, to], index) => sendPackets(cluster, { from, to, index, pace })));
+  const measure = (...ways: Way[]) => send("steady", ways);
+  const [there, back, aside] = [
+    ["n1", "n2"] as const,
+    ["n2", "n1"] as const,
+    ["n2", "n3"] as const,
+  ];
+  const arrived = (all: readonly Arrivals[]): number[] => all.map((each) => each.count);
+
+  assert.deepEqual(arrived(await measure(there, back, aside)), [PACKETS, PACKETS, PACKETS]);
+  await network.impair({ n1: { deafTo: ["n2"] } });
+  assert.deepEqual(arrived(await measure(there, back, ["n3", "n1"])), [PACKETS, 0, PACKETS]);
+  await network.heal();
+  for (const impairment of [{ isSilent: true }, { isUnplugged: true }] as const) {
+    await network.impair({ n1: impairment });
+    assert.deepEqual(arrived(await measure(there, back, aside)), [0, 0, PACKETS]);
+    await network.heal();
+  }
+  await network.impair({ n1: { lossShare: 0.5 } });
+  const [lossyThere, lossyBack, whole] = arrived(await measure(there, back, aside));
+  for (const count of [lossyThere, lossyBack]) {
+    assert.ok(count !== undefined && count > 0.3 * PACKETS && count < 0.7 * PACKETS, `${count}`);
+  }
+  assert.equal(whole, PACKETS);
+  await network.heal();
+  await network.impair({ n1: { rateKbit: 1_000 } });
+  const [slowThere, slowBack, fast] = arrived(await send("burst", [there, back, aside]));
+  for (const count of [slowThere, slowBack]) {
+    assert.ok(count !== undefined && count > 0 && count < 0.9 * PACKETS, `${count}`);
+  }
+  assert.equal(fast, PACKETS);
+  await network.heal();
+  await network.impair({ n1: { delay: { delayMs: 200, jitterMs: 50 } } });
+  const delayed = await measure(there, back);
+  assert.deepEqual(arrived(delayed), [PACKETS, PACKETS]);
+  for (const { fastestMs, slowestMs } of delayed) {
+    assert.ok(fastestMs >= 149, `${fastestMs} ms`);
+    assert.ok(slowestMs - fastestMs > 50, "the delay varies");
+  }
+  await network.heal();
+  const healed = await measure(there, back, aside);
+  assert.deepEqual(arrived(healed), [PACKETS, PACKETS, PACKETS]);
+  for (const { fastestMs } of healed) assert.ok(fastestMs < 149, `${fastestMs} ms`);
+});
 
 test("two-machines-suffice", { skip, timeout: 240_000 }, async (t) => {
   const { cluster, network } = await startBed(t, 2);
@@ -170,6 +225,87 @@ test("hothot down removes the bed that a crash has left, and nothing else", {
 
 function namespaces(): string[] {
   return existsSync("/run/netns") ? readdirSync("/run/netns") : [];
+}
+
+/** Packets of one measurement: more bytes than a slow line takes, and fewer than a socket holds. */
+const PACKETS = 150;
+const PACKET_BYTES = 1_000;
+const PROBE_PORT = 9_000;
+
+/** What arrived of a measurement's packets, and how long they were under way, ms. */
+interface Arrivals {
+  readonly count: number;
+  readonly fastestMs: number;
+  readonly slowestMs: number;
+}
+
+/** All namespaces share one clock, so a packet may carry the time at which it was sent. */
+const RECEIVER = `
+const socket = require("node:dgram").createSocket("udp4");
+const times = [];
+socket.on("message", (packet) => times.push(Number(process.hrtime.bigint() - packet.readBigUInt64BE()) / 1e6));
+socket.bind(Number(process.argv[1]), process.argv[2], () => {
+  socket.setRecvBufferSize(2 ** 20);
+  console.log("ready");
+});
+process.stdin.on("end", () => {
+  console.log(JSON.stringify({ count: times.length, fastestMs: Math.min(...times), slowestMs: Math.max(...times) }));
+  process.exit();
+}).resume();
+`;
+const SENDER = `
+const [port, host, count, bytes, pace] = process.argv.slice(1);
+const socket = require("node:dgram").createSocket("udp4");
+let left = Number(count);
+const timer = setInterval(() => {
+  do {
+    const packet = Buffer.alloc(Number(bytes));
+    packet.writeBigUInt64BE(process.hrtime.bigint());
+    socket.send(packet, Number(port), host, () => undefined);
+  } while (--left > 0 && pace === "burst");
+  if (left > 0) return;
+  clearInterval(timer);
+  setTimeout(() => socket.close(), 600);
+}, 1);
+`;
+
+/** Sends packets from one process's namespace to another's. @param way its index keeps measurements apart. */
+async function sendPackets(
+  cluster: TestCluster,
+  way: {
+    readonly from: string;
+    readonly to: string;
+    readonly index: number;
+    /** One a millisecond, or all at once. */
+    readonly pace: "steady" | "burst";
+  },
+): Promise<Arrivals> {
+  const { bed } = cluster.state;
+  assert.ok(bed !== undefined);
+  const [from, to] = [memberOf(bed, way.from), memberOf(bed, way.to)];
+  const port = String(PROBE_PORT + way.index);
+  const inside = (namespace: string, script: string, ...args: string[]): string[] => [
+    ...["netns", "exec", namespace, process.execPath, "-e", script, ...args],
+  ];
+  const receiver = spawn("ip", inside(to.namespace, RECEIVER, port, to.address), {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  let output = "";
+  receiver.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  const ended = once(receiver, "close");
+  try {
+    await until("the receiver listens", () => output.includes("ready"));
+    const counts = [String(PACKETS), String(PACKET_BYTES), way.pace];
+    const sent = await run("ip", inside(from.namespace, SENDER, port, to.address, ...counts));
+    assert.equal(sent.status, 0, sent.stderr);
+    receiver.stdin.end();
+    await ended;
+    return JSON.parse(output.slice(output.indexOf("{")));
+  } finally {
+    receiver.kill("SIGKILL");
+  }
 }
 
 /** What these tests read of a report. */

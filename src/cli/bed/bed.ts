@@ -109,8 +109,7 @@ export async function buildBed(bed: BedPlan): Promise<void> {
     await addPair(bed, member.id, ["name", MEMBER_DEVICE, "netns", member.namespace]);
     const inside = ["-n", member.namespace];
     await addAddress(inside, member.address, MEMBER_DEVICE);
-    // Where the faults' filters go, at both ends of the line.
-    await runTool("tc", [...inside, "qdisc", "add", "dev", MEMBER_DEVICE, "clsact"]);
+    // Where the faults' filters go.
     await runTool("tc", ["-n", hub, "qdisc", "add", "dev", member.id, "clsact"]);
   }
   await addPair(bed, CLIENT_PORT, ["name", bed.clientDevice, "netns", String(process.pid)]);

@@ -5,7 +5,7 @@ import { CliError } from "../cli-error.ts";
 import { pause } from "../processes.ts";
 import { type BedMember, type BedPlan, MEMBER_DEVICE, memberOf } from "./bed.ts";
 import { dropAll, dropFrom, dropShare } from "./packet-filter.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool, type Tool } from "./run-tool.ts";
 import { TUNNEL_MAC } from "./tunnelled-packet.ts";
 
 /** What is wrong at one member's place; all that is given at the same time. */
@@ -70,7 +70,26 @@ export class BedNetwork {
     const first = delayed[0];
     if (first !== undefined) await this.#delay(first.member, first.delay);
     if (delayed.length > 1) throw new CliError("Only one member of a bed can be far away.");
-    await Promise.all(entries.map(([member, impairment]) => this.#impairOne(member, impairment)));
+    await Promise.all(
+      entries.flatMap(([member, { rateKbit }]) =>
+        rateKbit === undefined
+          ? []
+          : [
+              limitRate(member.namespace, MEMBER_DEVICE, rateKbit),
+              limitRate(this.#bed.hub, member.id, rateKbit),
+            ],
+      ),
+    );
+    const unplugged = entries.filter(([, { isUnplugged }]) => isUnplugged === true);
+    await this.#inHub(
+      "ip",
+      unplugged.map(([member]) => `link set ${member.id} down`),
+    );
+    // In one go, so that no packet meets half a partition for long.
+    await this.#inHub(
+      "tc",
+      entries.flatMap(([member, impairment]) => this.#filters(member, impairment)),
+    );
   }
 
   /**
@@ -78,54 +97,60 @@ export class BedNetwork {
    * @throws CliError if that fails.
    */
   async heal(): Promise<void> {
-    await Promise.all(this.#bed.members.map((member) => this.#healOne(member)));
+    const ports = this.#bed.members.map((member) => member.id);
+    await this.#inHub(
+      "tc",
+      ports.flatMap((port) => [
+        `filter delete dev ${port} ingress`,
+        `filter delete dev ${port} egress`,
+      ]),
+    );
+    // At the bridge's end, as somebody would who trips over the cable: the member keeps its address and routes.
+    await this.#inHub(
+      "ip",
+      ports.map((port) => `link set ${port} up`),
+    );
+    await this.#unlimitRates();
     await this.#undoDelay();
   }
 
-  async #impairOne(member: BedMember, impairment: Impairment): Promise<void> {
-    const { deafTo, isSilent, isUnplugged, lossShare, rateKbit } = impairment;
-    const steps: Promise<unknown>[] = [];
-    if (isUnplugged === true) steps.push(this.#plug(member, false));
+  /**
+   * The filters of a member's line, as `tc` reads them. All are at the bridge, which only passes packets on: dropped where they
+   * are sent, they would be missed by the sender's TCP at once, which would not take that for a loss.
+   */
+  #filters(member: BedMember, impairment: Impairment): string[] {
+    const { deafTo, isSilent, lossShare } = impairment;
+    const lines: string[] = [];
+    const add = (direction: "ingress" | "egress", program: string): void => {
+      const what = `protocol all bpf direct-action bytecode "${program}"`;
+      lines.push(`filter add dev ${member.id} ${direction} ${what}`);
+    };
     if (isSilent === true) {
-      steps.push(this.#filterBothWays(member, dropAll()));
+      add("ingress", dropAll());
+      add("egress", dropAll());
     }
     if (deafTo !== undefined && deafTo.length > 0) {
-      const sources = deafTo.map((id) => memberOf(this.#bed, id).address);
-      steps.push(addFilter(member.namespace, MEMBER_DEVICE, dropFrom(sources)));
+      add("egress", dropFrom(deafTo.map((id) => memberOf(this.#bed, id).address)));
     }
     if (lossShare !== undefined) {
-      steps.push(this.#filterBothWays(member, dropShare(lossShare)));
+      add("ingress", dropShare(lossShare));
+      add("egress", dropShare(lossShare));
     }
-    if (rateKbit !== undefined) {
-      steps.push(limitRate(member.namespace, MEMBER_DEVICE, rateKbit));
-      steps.push(limitRate(this.#bed.hub, member.id, rateKbit));
-    }
-    await Promise.all(steps);
+    return lines;
   }
 
-  async #healOne(member: BedMember): Promise<void> {
-    await this.#plug(member, true);
-    await removeFilters(member.namespace, MEMBER_DEVICE);
-    await removeFilters(this.#bed.hub, member.id);
-    await unlimitRate(member.namespace, MEMBER_DEVICE);
-    await unlimitRate(this.#bed.hub, member.id);
+  async #unlimitRates(): Promise<void> {
+    await Promise.all(
+      this.#bed.members.flatMap((member) => [
+        unlimitRate(member.namespace, MEMBER_DEVICE),
+        unlimitRate(this.#bed.hub, member.id),
+      ]),
+    );
   }
 
-  /**
-   * Where packets come in, at both ends of the line. A drop where they go out would be told to the sender's TCP, which would
-   * not take it for a loss and send the segment again at once.
-   */
-  async #filterBothWays(member: BedMember, program: string): Promise<void> {
-    await Promise.all([
-      addFilter(member.namespace, MEMBER_DEVICE, program),
-      addFilter(this.#bed.hub, member.id, program),
-    ]);
-  }
-
-  /** At the bridge's end, as somebody would who trips over the cable: the member keeps its address and routes. */
-  async #plug(member: BedMember, isPlugged: boolean): Promise<void> {
-    const state = isPlugged ? "up" : "down";
-    await runTool("ip", ["-n", this.#bed.hub, "link", "set", member.id, state]);
+  /** Carries out lines in the bridge's namespace. */
+  async #inHub(tool: Tool, lines: readonly string[]): Promise<void> {
+    if (lines.length > 0) await runTool(tool, ["-n", this.#bed.hub, "-batch", "-"], lines);
   }
 
   /**
@@ -207,17 +232,6 @@ export class BedNetwork {
     );
     relay?.process.stdin?.end();
   }
-}
-
-async function addFilter(namespace: string, device: string, program: string): Promise<void> {
-  await runTool("tc", [
-    ...["-n", namespace, "filter", "add", "dev", device, "ingress"],
-    ...["protocol", "all", "bpf", "direct-action", "bytecode", program],
-  ]);
-}
-
-async function removeFilters(namespace: string, device: string): Promise<void> {
-  await runTool("tc", ["-n", namespace, "filter", "delete", "dev", device, "ingress"]);
 }
 
 async function limitRate(namespace: string, device: string, rateKbit: number): Promise<void> {

@@ -11,15 +11,23 @@ const TOOL_MS_MAX = 10_000;
 
 /**
  * Runs a tool to its end.
+ * @param lines what it reads from its standard input, if anything.
  * @returns what it printed.
  * @throws CliError with the tool's own words if it fails or is not there.
  */
-export function runTool(tool: Tool, args: readonly string[]): Promise<string> {
+export function runTool(
+  tool: Tool,
+  args: readonly string[],
+  lines: readonly string[] = [],
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(tool, [...args], { timeout: TOOL_MS_MAX }, (error, stdout, stderr) => {
+    const child = execFile(tool, [...args], { timeout: TOOL_MS_MAX }, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else reject(failure(tool, args, error, stderr));
     });
+    // What cannot be written ends the tool with an error of its own.
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(lines.map((line) => `${line}\n`).join(""));
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { ShardEngine } from "../src/commands/shard-engine.ts";
 import type { Prng } from "../src/kit/prng.ts";
-import type { NodeId } from "../src/replica/configuration.ts";
+import type { NodeId, ShardId } from "../src/replica/configuration.ts";
 import { Core } from "../src/replica/core.ts";
 import type { Message } from "../src/replica/messages.ts";
 import type { CoreOptions, Limits, Operation, Output, Time } from "../src/replica/surface.ts";
@@ -15,6 +15,9 @@ export interface Carrier {
   carry(node: SimNode, output: Output): void;
   trace(node: NodeId, text: () => string): void;
 }
+
+/** A simulated disk stores a copy at once. */
+const NONE_FILLING: ReadonlySet<ShardId> = new Set();
 
 export class SimNode implements Endpoint {
   readonly id: NodeId;
@@ -169,7 +172,7 @@ export class SimNode implements Endpoint {
     this.#isFlushDue = false;
     const output = core.drain();
     this.disk?.write(core, output.journal, (items) => {
-      this.input((running, time) => running.saved(items, time));
+      this.input((running, time) => running.saved(items, NONE_FILLING, time));
     });
     this.#carrier.carry(this, output);
   }

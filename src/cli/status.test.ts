@@ -1,26 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { nodeStatus, shardStatus } from "../../test/support/node-status.ts";
 import type { Failover, NodeStatus, ShardStatus } from "../replica/surface.ts";
 import type { NodeView } from "./node-view.ts";
 import { formatTable } from "./output.ts";
 import { describeCluster } from "./status.ts";
 
-const SHARD: ShardStatus = {
-  shard: 0,
-  firstSlot: 0,
-  lastSlot: 16_383,
+const SHARD = shardStatus({
   epoch: 3,
-  primary: "n1",
   inSync: ["n1", "n3"],
-  role: "primary",
-  serves: true,
-  hasLease: true,
   lastSeq: 12,
   commitSeq: 10,
   lag: 2,
   keys: 7,
-  logBytes: 100,
-};
+});
 
 const FAILOVER: Failover = {
   shard: 0,
@@ -35,29 +28,7 @@ const FAILOVER: Failover = {
 };
 
 function nodeView(id: string, status: Partial<NodeStatus> | undefined, trouble?: string): NodeView {
-  const full: NodeStatus = {
-    nodeId: id,
-    incarnation: 1,
-    version: 3,
-    isDrained: false,
-    isReady: true,
-    operations: 0,
-    shards: [],
-    peers: [],
-    failovers: [],
-    counters: {
-      forwarded: 0,
-      ordered: 0,
-      committed: 0,
-      localReads: 0,
-      waitingReads: 0,
-      suspicions: 0,
-      failovers: 0,
-      epochs: 0,
-      resent: 0,
-    },
-    ...status,
-  };
+  const full = nodeStatus({ nodeId: id, version: 3, ...status });
   return {
     id,
     host: "127.0.0.1",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomCommand } from "../../test/support/random-commands.ts";
-import type { Effect } from "../data/effect.ts";
+import type { Effect, KeyRecord } from "../data/effect.ts";
 import { NULL_ARRAY, OK, Refusal } from "../data/reply.ts";
 import { slotOf } from "../kit/crc16.ts";
 import { Prng } from "../kit/prng.ts";
@@ -275,4 +275,43 @@ test("clearing and copying in again restores everything, seqs included", () => {
   assert.equal(engine.digest(), digest);
   assert.equal(engine.read(one("get a", false), WALL_MS)?.readSeq, 7);
   assert.deepEqual(engine.expire(8, WALL_MS + 101, 1), [{ kind: "delete", key: "a" }]);
+});
+
+test(`records stored one by one while entries came, and the entries, make the same state (HOTHOT_SEED=${seed})`, () => {
+  const random = new Prng(seed + 1);
+  const primary = new ShardEngine(WHOLE);
+  const log: { readonly seq: number; readonly effects: readonly Effect[] }[] = [];
+  const stored = new Map<string, KeyRecord>();
+  let checkpointSeq = 0;
+  /** Keys that the checkpoint under way has still to store. */
+  let due: string[] = [];
+  let dirty = new Set<string>();
+  let nextCheckpointSeq = 0;
+  runRandomly(primary, 600, (effects, seq) => {
+    const last = log.at(-1);
+    if (effects.length > 0) {
+      if (last?.seq === seq) log[log.length - 1] = { seq, effects: [...last.effects, ...effects] };
+      else log.push({ seq, effects });
+    }
+    for (const effect of effects) {
+      if (effect.kind !== "flush") dirty.add(effect.key);
+      else for (const key of [...stored.keys(), ...due]) dirty.add(key);
+    }
+    if (due.length === 0) {
+      checkpointSeq = nextCheckpointSeq;
+      nextCheckpointSeq = seq;
+      due = [...dirty];
+      dirty = new Set();
+    }
+    for (const key of due.splice(0, random.below(3))) {
+      const record = primary.record(key);
+      if (record === undefined) stored.delete(key);
+      else stored.set(key, record);
+    }
+  });
+  const restored = new ShardEngine(WHOLE);
+  restored.copyIn([...stored.values()]);
+  for (const { seq, effects } of log) if (seq > checkpointSeq) restored.replay(effects, seq);
+  assert.ok(checkpointSeq > 0, "there was a checkpoint");
+  assert.equal(restored.digest(), primary.digest());
 });

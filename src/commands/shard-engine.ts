@@ -1,6 +1,6 @@
 /** A shard's state machine: runs commands on the shard's keyspace and turns them into effects. */
 
-import type { Effect, SlotRecords } from "../data/effect.ts";
+import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
 import { Keyspace, type SlotRange } from "../data/keyspace.ts";
 import { NULL_ARRAY, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -38,6 +38,14 @@ export class ShardEngine implements StateMachine {
 
   apply(effects: readonly Effect[], seq: number): void {
     this.#keyspace.apply(effects, seq);
+  }
+
+  replay(effects: readonly Effect[], seq: number): void {
+    this.#keyspace.replay(effects, seq);
+  }
+
+  record(key: string): KeyRecord | undefined {
+    return this.#keyspace.record(key);
   }
 
   committed(seq: number): void {
@@ -93,7 +101,7 @@ export class ShardEngine implements StateMachine {
   digest(): string {
     let low = 0;
     let high = 0;
-    this.#keyspace.forEach((key, value, expireAtMs) => {
+    this.#keyspace.forEach(({ key, value, expireAtMs }) => {
       const head = `${key.length}:${expireAtMs}:`;
       low = (low + hash(value, hash(key, hash(head, 0x811c9dc5)))) >>> 0;
       high = (high + hash(value, hash(key, hash(head, 0x3c6ef372)))) >>> 0;

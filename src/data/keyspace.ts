@@ -276,6 +276,38 @@ export class Keyspace {
     for (const effect of effects) this.#apply(effect, seq);
   }
 
+  /**
+   * Applies the effects of the entry `seq` to records that were stored one by one while entries came: what a record has in
+   * it already is left out, and so is what changes a key that a later entry deletes.
+   */
+  replay(effects: readonly Effect[], seq: number): void {
+    // Judged before the first effect, for an entry may change a key several times.
+    const newer = new Set<string>();
+    for (const effect of effects) {
+      if (effect.kind !== "flush" && this.#seqOf(effect.key) >= seq) newer.add(effect.key);
+    }
+    for (const effect of effects) {
+      if (effect.kind === "flush") this.#flushOlder(seq);
+      else if (newer.has(effect.key)) continue;
+      else if (effect.kind === "delete" || effect.kind === "expire") {
+        if (this.#seqOf(effect.key) > 0) this.#apply(effect, seq);
+      } else this.#apply(effect, seq);
+    }
+  }
+
+  #seqOf(key: string): number {
+    return this.#slots.get(this.#placeOf(key))?.get(key)?.seq ?? 0;
+  }
+
+  #flushOlder(seq: number): void {
+    const kept: KeyRecord[] = [];
+    this.forEach((record) => {
+      if (record.seq >= seq) kept.push(record);
+    });
+    this.#apply({ kind: "flush" }, seq);
+    this.copyIn(kept);
+  }
+
   /** Deletions up to `seq` need no longer be remembered. */
   committed(seq: number): void {
     if (this.#flushSeq <= seq) this.#flushSeq = 0;
@@ -337,12 +369,18 @@ export class Keyspace {
     let index = slots.next(Math.max(fromSlot - this.firstSlot, 0));
     for (; index < slots.length && bytes < bytesMax; index = slots.next(index + 1)) {
       for (const [key, record] of slots.get(index) ?? []) {
-        const { value, seq } = record;
-        records.push({ key, value, expireAtMs: record.expiry?.atMs ?? 0, seq });
+        const { value } = record;
+        records.push(recordOf(key, record));
         bytes += key.length + value.length + RECORD_OVERHEAD_BYTES;
       }
     }
     return { records, nextSlot: this.firstSlot + index };
+  }
+
+  /** The key's record as it is, whether its end is past or not; undefined if it does not exist. */
+  record(key: string): KeyRecord | undefined {
+    const record = this.#slots.get(this.#placeOf(key))?.get(key);
+    return record === undefined ? undefined : recordOf(key, record);
   }
 
   /** Stores what another keyspace's `copyOut` gave. */
@@ -351,11 +389,10 @@ export class Keyspace {
   }
 
   /** Calls `visit` with every record, slot by slot. */
-  forEach(visit: (key: string, value: string, expireAtMs: number) => void): void {
+  forEach(visit: (record: KeyRecord) => void): void {
     const slots = this.#slots;
     for (let index = slots.next(0); index < slots.length; index = slots.next(index + 1)) {
-      for (const [key, record] of slots.get(index) ?? [])
-        visit(key, record.value, record.expiry?.atMs ?? 0);
+      for (const [key, record] of slots.get(index) ?? []) visit(recordOf(key, record));
     }
   }
 
@@ -531,6 +568,10 @@ export class Keyspace {
     this.#expiries.clear();
     this.#pieces.clear();
   }
+}
+
+function recordOf(key: string, { value, expiry, seq }: StoredRecord): KeyRecord {
+  return { key, value, expireAtMs: expiry?.atMs ?? 0, seq };
 }
 
 /** `value` with `bytes` from `offset` on, filled up with zero bytes before them if it is shorter. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { nodeStatus, shardStatus } from "../../test/support/node-status.ts";
 import type { NodeStatus, ShardStatus } from "../replica/surface.ts";
 import { SyncWatch } from "./sync-watch.ts";
 
@@ -9,49 +10,17 @@ const REPLICAS = new Map([
 ]);
 
 function shard(number: number, over: Partial<ShardStatus>): ShardStatus {
-  return {
-    shard: number,
-    firstSlot: 0,
-    lastSlot: 1,
-    epoch: 1,
-    primary: "n2",
-    inSync: ["n2"],
-    role: "learner",
-    serves: false,
-    hasLease: false,
-    lastSeq: 0,
-    commitSeq: 0,
-    lag: 0,
-    keys: 0,
-    logBytes: 0,
-    ...over,
-  };
+  const learner = { primary: "n2", inSync: ["n2"], role: "learner", serves: false } as const;
+  return shardStatus({ shard: number, ...learner, hasLease: false, ...over });
 }
 
 function status(over: Partial<NodeStatus>): NodeStatus {
-  return {
-    nodeId: "n1",
-    incarnation: 1,
-    version: 1,
-    isDrained: false,
+  return nodeStatus({
     isReady: false,
-    operations: 0,
     shards: [shard(0, {}), shard(1, {})],
     peers: [{ node: "n2", connected: true, silentMs: 10 }],
-    failovers: [],
-    counters: {
-      forwarded: 0,
-      ordered: 0,
-      committed: 0,
-      localReads: 0,
-      waitingReads: 0,
-      suspicions: 0,
-      failovers: 0,
-      epochs: 0,
-      resent: 0,
-    },
     ...over,
-  };
+  });
 }
 
 test("only what lasts is told, then again after as long, and never of a ready node", () => {

@@ -8,6 +8,7 @@ import { MemoryRegister } from "../register/memory.ts";
 import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
 import { type Register, RegisterError, type SwapResult } from "../register/register.ts";
 import type { Configuration } from "../replica/configuration.ts";
+import type { JournalItem } from "../replica/journal.ts";
 import type { Message } from "../replica/messages.ts";
 import type {
   CoreEvent,
@@ -15,6 +16,7 @@ import type {
   NodeStatus,
   Operation,
   Output,
+  StoredShard,
   Time,
 } from "../replica/surface.ts";
 import type { AnsweredOperation } from "../router/door.ts";
@@ -48,6 +50,7 @@ class FakeCore implements CoreSurface {
     swaps: { id: number; configuration: Configuration }[];
     wantsConfiguration: boolean;
     events: CoreEvent[];
+    journal: JournalItem[];
   } = empty();
 
   #told(call: string, time: Time): void {
@@ -93,6 +96,22 @@ class FakeCore implements CoreSurface {
     this.#told(`transfer ${shard} ${successor}`, time);
     return shard === 0 ? undefined : "no such shard";
   }
+  saved(items: number, filling: ReadonlySet<number>, time: Time): void {
+    this.#told(`saved ${items} without ${[...filling]}`, time);
+  }
+  stored(): StoredShard | undefined {
+    return undefined;
+  }
+  resumeShards(time: Time): void {
+    this.#told("resumeShards", time);
+  }
+  holdCopies(forMs: number, time: Time): void {
+    this.#told(`holdCopies ${forMs}`, time);
+  }
+  recover(lost: readonly string[], time: Time): string | undefined {
+    this.#told(`recover ${lost}`, time);
+    return undefined;
+  }
   drain(): Output {
     this.calls.push("drain");
     const output = this.next;
@@ -105,7 +124,14 @@ class FakeCore implements CoreSurface {
 }
 
 function empty(): FakeCore["next"] {
-  return { messages: [], answers: [], swaps: [], wantsConfiguration: false, events: [] };
+  return {
+    messages: [],
+    answers: [],
+    swaps: [],
+    wantsConfiguration: false,
+    events: [],
+    journal: [],
+  };
 }
 
 interface Setup {
@@ -132,6 +158,12 @@ function setUp(options: { register?: Register; tickMs?: number } = {}): Setup {
   let handler: LinkHandler | undefined;
   const driver = new Driver({
     core,
+    journal: {
+      attach: () => undefined,
+      append: (items) => {
+        for (const { kind } of items) done.push(`journal ${kind}`);
+      },
+    },
     createLinks: (given) => {
       handler = given;
       return {
@@ -200,10 +232,12 @@ describe("driver", () => {
       swaps: [{ id: 7, configuration: { ...FIRST, version: 2 } }],
       wantsConfiguration: false,
       events: [{ kind: "warning", text: "w" }],
+      journal: [{ kind: "started", shard: 0, epoch: 1 }],
     };
     assert.deepEqual(done, [], "nothing happens before the end of the turn");
     await turn();
     assert.deepEqual(done, [
+      "journal started",
       "send n2 ack",
       "send n2 fetch-configuration",
       "flush",
@@ -213,6 +247,17 @@ describe("driver", () => {
       "events warning",
     ]);
     await until("the swap is answered", () => core.calls.includes("swapAnswered 7 done 2"));
+  });
+
+  it("tells the core what is saved, and what a disk's failure and its end ask for", async () => {
+    const { driver, core } = setUp();
+    driver.start(FIRST);
+    await turn();
+    core.calls.length = 0;
+    driver.saved(3, new Set([1]));
+    driver.diskFailed();
+    driver.diskReplaced();
+    assert.deepEqual(core.calls, ["saved 3 without 1", "drainShards", "resumeShards"]);
   });
 
   it("drains once for all that a turn brings", async () => {

@@ -8,10 +8,19 @@ import type { Reply } from "../data/reply.ts";
 import type { LinkHandler, PeerAddress } from "../peers/links.ts";
 import { type Register, RegisterError } from "../register/register.ts";
 import type { Configuration, Incarnation, NodeId, ShardId } from "../replica/configuration.ts";
+import type { JournalItem } from "../replica/journal.ts";
 import type { Message } from "../replica/messages.ts";
-import type { CoreEvent, CoreSurface, NodeStatus, Operation, Time } from "../replica/surface.ts";
+import type {
+  CoreEvent,
+  CoreSurface,
+  NodeStatus,
+  Operation,
+  StoredShard,
+  Time,
+} from "../replica/surface.ts";
 import type { AnsweredOperation, Door } from "../router/door.ts";
 import type { NodeClock } from "./clock.ts";
+import type { DiskUser } from "./disk.ts";
 
 /** What the driver needs of the links. */
 export interface PeerLinks {
@@ -31,8 +40,16 @@ export interface DriverObserver {
   registerFailed(what: "read" | "swap", error: Error): void;
 }
 
+/** What the driver needs of the disk. */
+export interface Journal {
+  attach(user: DiskUser): void;
+  append(items: readonly JournalItem[]): void;
+}
+
 export interface DriverOptions {
   readonly core: CoreSurface;
+  /** Takes the core's journal; without one everything is in memory only. */
+  readonly journal?: Journal | undefined;
   /** Makes the links, which will call the handler. */
   readonly createLinks: (handler: LinkHandler) => PeerLinks;
   readonly register: Register;
@@ -48,7 +65,7 @@ type State = "new" | "running" | "stopped" | "broken";
 
 const DRAIN_LOOK_MS = 10;
 
-export class Driver implements Door, LinkHandler {
+export class Driver implements Door, LinkHandler, DiskUser {
   readonly #core: CoreSurface;
   readonly #links: PeerLinks;
   readonly #options: DriverOptions;
@@ -72,6 +89,7 @@ export class Driver implements Door, LinkHandler {
     this.#observer = options.observer;
     this.#clock = options.clock;
     this.#links = options.createLinks(this);
+    options.journal?.attach(this);
   }
 
   /** Installs the first configuration, watches the register for newer ones, and ticks from now on. */
@@ -141,6 +159,24 @@ export class Driver implements Door, LinkHandler {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
     }
     return false;
+  }
+
+  // --- DiskUser ---------------------------------------------------------------------------------------------------
+
+  stored(shard: ShardId): StoredShard | undefined {
+    return this.#core.stored(shard);
+  }
+
+  saved(items: number, filling: ReadonlySet<ShardId>): void {
+    this.#guard((time) => this.#core.saved(items, filling, time));
+  }
+
+  diskFailed(): void {
+    this.#guard((time) => this.#core.drainShards(time));
+  }
+
+  diskReplaced(): void {
+    this.#guard((time) => this.#core.resumeShards(time));
   }
 
   // --- LinkHandler ------------------------------------------------------------------------------------------------
@@ -220,7 +256,9 @@ export class Driver implements Door, LinkHandler {
   }
 
   #flush(): void {
-    const { messages, answers, swaps, wantsConfiguration, events } = this.#core.drain();
+    const output = this.#core.drain();
+    const { messages, answers, swaps, wantsConfiguration, events } = output;
+    this.#options.journal?.append(output.journal);
     this.#linkNodes();
     for (const { to, message } of messages) this.#links.send(to, message);
     // Before the answers: the peers can work while this node writes to its clients.

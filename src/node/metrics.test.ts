@@ -1,36 +1,25 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { nodeStatus, shardStatus } from "../../test/support/node-status.ts";
 import { OK, Refusal } from "../data/reply.ts";
-import type { NodeStatus } from "../replica/surface.ts";
 import { NodeMetrics } from "./metrics.ts";
 
-const STATUS: NodeStatus = {
-  nodeId: "n1",
+const STATUS = nodeStatus({
   incarnation: 5,
   version: 12,
-  isDrained: false,
-  isReady: true,
   operations: 3,
   shards: [
-    {
-      shard: 0,
-      firstSlot: 0,
-      lastSlot: 16_383,
+    shardStatus({
       epoch: 4,
-      primary: "n1",
       inSync: ["n1", "n2"],
-      role: "primary",
-      serves: true,
-      hasLease: true,
       lastSeq: 10,
       commitSeq: 8,
       lag: 2,
       keys: 7,
       logBytes: 99,
-    },
+    }),
   ],
   peers: [{ node: "n2", connected: true, silentMs: 25 }],
-  failovers: [],
   counters: {
     forwarded: 11,
     ordered: 12,
@@ -42,7 +31,7 @@ const STATUS: NodeStatus = {
     epochs: 18,
     resent: 19,
   },
-};
+});
 
 /** The samples as a map from `name{labels}` to value. */
 async function scrape(metrics: NodeMetrics): Promise<Map<string, number>> {

@@ -17,7 +17,7 @@ import type {
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
 import type { Counters, Host } from "./host.ts";
-import type { Checkpoint, JournalItem } from "./journal.ts";
+import type { JournalItem } from "./journal.ts";
 import type { Heartbeat, Message, SwapAnswer, SwapRequest } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import {
@@ -43,6 +43,7 @@ import type {
   Operation,
   Output,
   ShardStatus,
+  StoredShard,
   Time,
 } from "./surface.ts";
 
@@ -126,6 +127,7 @@ export class Core implements CoreSurface, Host {
   journaled = 0;
   savedItems = 0;
   #journal: JournalItem[] = [];
+  #filling: ReadonlySet<ShardId> = new Set();
   readonly #restored: NonNullable<CoreOptions["restored"]>;
   readonly #copies = new CopyTurns();
 
@@ -375,14 +377,19 @@ export class Core implements CoreSurface, Host {
     this.#swapAnswered(id, outcome, configuration);
   }
 
-  saved(items: number, time: Time): void {
+  isFilling(shard: ShardId): boolean {
+    return this.#filling.has(shard);
+  }
+
+  saved(items: number, filling: ReadonlySet<ShardId>, time: Time): void {
     this.now = time;
     this.savedItems = items;
+    this.#filling = filling;
     for (const shard of this.#allShards) shard.saved(items);
   }
 
-  checkpoint(shard: ShardId): Checkpoint | undefined {
-    return this.#shards[shard]?.checkpoint();
+  stored(id: ShardId): StoredShard | undefined {
+    return this.#shards[id];
   }
 
   holdCopies(forMs: number, time: Time): void {
@@ -441,6 +448,18 @@ export class Core implements CoreSurface, Host {
     this.isDraining = true;
     this.#nextProposalMs = Number.NEGATIVE_INFINITY;
     for (const shard of this.#allShards) this.touch(shard.id);
+  }
+
+  resumeShards(time: Time): void {
+    this.now = time;
+    this.isDraining = false;
+    this.journaled = 0;
+    this.savedItems = 0;
+    this.#journal = [];
+    for (const shard of this.#allShards) {
+      shard.journalAnew();
+      this.touch(shard.id);
+    }
   }
 
   transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
@@ -504,6 +523,7 @@ export class Core implements CoreSurface, Host {
         this.#allShards.every((shard) => (shard.isHolder ? shard.serves : shard.canForward)),
       operations: this.#operations,
       shards: this.#allShards.map((shard) => this.#shardStatus(shard)),
+      copiesWaiting: this.#copies.waiting,
       peers: [...this.#peers].map(([node, peer]) => ({
         node,
         connected: peer.linked !== undefined,
@@ -538,6 +558,9 @@ export class Core implements CoreSurface, Host {
       lag: shard.isMember ? shard.log.lastSeq - shard.commitSeq : 0,
       keys: shard.machine.size,
       logBytes: shard.log.bytes,
+      holds: shard.holds,
+      waitsFor: shard.isMember ? [] : shard.recovery.missing(),
+      feeds: shard.donor.status(),
     };
   }
 

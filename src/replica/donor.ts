@@ -8,6 +8,7 @@ import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
 import type { Entry, Position } from "./messages.ts";
 import type { Shard } from "./shard.ts";
+import type { FeedStatus } from "./surface.ts";
 
 /** Heartbeats within which a learner has to follow what is ordered, to be promoted: it tells how far it is with each. */
 const CLOSE_BEHIND_BEATS = 4;
@@ -23,9 +24,21 @@ export class Donor {
     this.#shard = shard;
   }
 
-  /** Learners that are being fed. */
-  get feeds(): ReadonlyMap<NodeId, Feed> {
-    return this.#feeds;
+  /** How far each learner is. */
+  status(): readonly FeedStatus[] {
+    const { record, machine } = this.#shard;
+    const slots = record.lastSlot - record.firstSlot + 1;
+    return [...this.#feeds].map(([learner, feed]) => ({
+      learner,
+      kind: feed.isCopy ? "copy" : "log",
+      slotsSent: feed.isSent ? slots : feed.slot - record.firstSlot,
+      slots,
+      bytesSent: feed.bytesSent,
+      keysSent: feed.keysSent,
+      keys: machine.size,
+      sinceMs: this.#host.now.monoMs - feed.startedMs,
+      isFed: this.isFed(learner),
+    }));
   }
 
   epochInstalled(): void {
@@ -43,7 +56,11 @@ export class Donor {
     if (!shard.record.replicas.includes(node)) return;
     if (shard.canFeed(position)) {
       this.drop(node);
-      const feed = this.#begin(node, new Feed(this.#nextCopyId, position.lastSeq, undefined));
+      const { now } = this.#host;
+      const feed = this.#begin(
+        node,
+        new Feed(this.#nextCopyId, position.lastSeq, undefined, now.monoMs),
+      );
       this.#host.send(node, {
         kind: "feed-start",
         shard: shard.id,
@@ -59,7 +76,9 @@ export class Donor {
   copyTo(node: NodeId): void {
     const shard = this.#shard;
     const { log } = shard;
-    const feed = this.#begin(node, new Feed(this.#nextCopyId, log.lastSeq, shard.record.firstSlot));
+    const { firstSlot } = shard.record;
+    const { monoMs } = this.#host.now;
+    const feed = this.#begin(node, new Feed(this.#nextCopyId, log.lastSeq, firstSlot, monoMs));
     this.#host.emit({ kind: "copy", shard: shard.id, learner: node, step: "begun" });
     this.#host.send(node, {
       kind: "copy-start",

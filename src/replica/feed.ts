@@ -21,6 +21,11 @@ export class Feed {
   isWhole = false;
   /** Bytes sent that the learner has not acknowledged. */
   pendingBytes = 0;
+  /** Keys and bytes of the copy sent so far. */
+  keysSent = 0;
+  bytesSent = 0;
+  readonly startedMs: number;
+  readonly isCopy: boolean;
   /** The learner, holding all slots, has lately got within a short time what the log held at the beginning of that time. */
   isCloseBehind = false;
   #goal: { readonly seq: number; readonly atMs: number } | undefined;
@@ -30,8 +35,11 @@ export class Feed {
   /**
    * @param sentSeq what the learner holds, or begins its copy with.
    * @param firstSlot of a copy; undefined if the learner goes on from what it holds.
+   * @param nowMs own time.
    */
-  constructor(copyId: number, sentSeq: number, firstSlot: number | undefined) {
+  constructor(copyId: number, sentSeq: number, firstSlot: number | undefined, nowMs: number) {
+    this.startedMs = nowMs;
+    this.isCopy = firstSlot !== undefined;
     this.copyId = copyId;
     this.baseSeq = sentSeq;
     this.sentSeq = sentSeq;
@@ -65,6 +73,8 @@ export class Feed {
     for (const { key, value } of records) bytes += key.length + value.length + RECORD_BYTES;
     this.#pending.push({ index: this.#index, bytes });
     this.pendingBytes += bytes;
+    this.bytesSent += bytes;
+    this.keysSent += records.length;
     this.slot = nextSlot;
     this.isSent = isLast;
     return this.#index;

@@ -47,6 +47,8 @@ export interface Host {
   /** Items of the journal so far, and how many of them are on disk. */
   readonly journaled: number;
   readonly savedItems: number;
+  /** Of the shard's state, after a copy, nothing is on disk yet, whatever items are. */
+  isFilling(shard: ShardId): boolean;
   /** Adds to the journal, where the cluster keeps one. */
   journal(item: JournalItem): void;
   /** Whether a full copy to the learner may begin now; if not, `Donor.copyTo` is called when its turn has come (R9). */

@@ -3,7 +3,7 @@
  * clock and draws no random number.
  */
 
-import type { Effect, SlotRecords } from "../data/effect.ts";
+import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
 import type { Reply } from "../data/reply.ts";
 
 /** A key that `WATCH` has seen, with the version it had: the seq of the entry that last wrote it, 0 for a missing key. */
@@ -52,6 +52,12 @@ export interface StateMachine {
 
   /** Applies the effects of the entry `seq`, as a backup does. */
   apply(effects: readonly Effect[], seq: number): void;
+
+  /** Applies the effects of the entry `seq` to what a disk gave back, which may have some of them in it already. */
+  replay(effects: readonly Effect[], seq: number): void;
+
+  /** A key as it is, for the disk; undefined if it does not exist. */
+  record(key: string): KeyRecord | undefined;
 
   /** Tells that all up to `seq` is committed: deletions up to it need no longer be remembered. */
   committed(seq: number): void;

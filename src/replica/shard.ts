@@ -404,6 +404,12 @@ export class Shard {
     return true;
   }
 
+  /** What this replica holds, for comparison with others; undefined while a copy is under way. */
+  get holds(): { readonly epoch: number; readonly seq: number } | undefined {
+    if (!this.learner.isIntact) return undefined;
+    return { epoch: Math.max(this.startedEpoch, this.log.lastEpoch), seq: this.log.lastSeq };
+  }
+
   /** The other's log is a prefix of this one's (R8), and what follows it is still held. */
   canFeed(position: Position): boolean {
     return (
@@ -551,13 +557,14 @@ export class Shard {
   /** What the journal has by now is to be on disk before it is acknowledged. */
   expectSaved(): void {
     const { journaled, savedItems, settings } = this.#host;
-    if (settings.durability === "fsync")
-      this.#saving.expect(journaled, savedItems, this.log.lastSeq);
+    if (settings.durability !== "fsync") return;
+    const saved = this.#host.isFilling(this.id) ? -1 : savedItems;
+    this.#saving.expect(journaled, saved, this.log.lastSeq);
   }
 
   /** So many items of the journal are on disk. */
   saved(items: number): void {
-    if (!this.#saving.saved(items)) return;
+    if (this.#host.isFilling(this.id) || !this.#saving.saved(items)) return;
     this.#ackDue = true;
     this.maybeCommit();
     this.#host.touch(this.id);
@@ -733,6 +740,12 @@ export class Shard {
   copyEnded(): void {
     this.#host.journal({ kind: "whole", shard: this.id });
     this.expectSaved();
+  }
+
+  /** A disk in place of a broken one knows nothing of what this node holds. */
+  journalAnew(): void {
+    this.#saving.reset();
+    if (this.learner.isIntact && this.isHolder && this.epoch > 0) this.copyEnded();
   }
 
   /** What goes to disk beside the keys, as of now. */

@@ -131,6 +131,14 @@ export interface CoreOptions {
   readonly mutant?: Mutant | undefined;
 }
 
+/** A shard as a disk stores it. */
+export interface StoredShard {
+  readonly log: { readonly lastSeq: number };
+  readonly machine: Pick<StateMachine, "record" | "copyOut">;
+  /** What is stored beside the keys, as of now. */
+  checkpoint(): Checkpoint;
+}
+
 /** The core as its driver sees it. */
 export interface CoreSurface {
   /** The newest document that it has installed. */
@@ -158,10 +166,15 @@ export interface CoreSurface {
   drainShards(time: Time): void;
   /** Asks for a planned transfer of one shard; only its primary can. Returns why not, or undefined. */
   transfer(shard: ShardId, successor: NodeId, time: Time): string | undefined;
-  /** So many items of the journal, from the first ever, are on disk. */
-  saved(items: number, time: Time): void;
-  /** What is to be stored of a shard beside its keys, as of now; undefined if there is no such shard. */
-  checkpoint(shard: ShardId): Checkpoint | undefined;
+  /**
+   * So many items of the journal, from the first ever, are on disk; but nothing is of the shards in `filling`, whose state
+   * is being stored anew after a copy. To be called when either changes. The set may go on changing only with calls.
+   */
+  saved(items: number, filling: ReadonlySet<ShardId>, time: Time): void;
+  /** What the disk stores of a shard beside its log; undefined if there is no such shard. */
+  stored(shard: ShardId): StoredShard | undefined;
+  /** Undoes `drainShards`, when a broken disk was replaced: the journal begins anew, with all that this node holds. */
+  resumeShards(time: Time): void;
   /** Begins no full copy to a learner for so long. */
   holdCopies(forMs: number, time: Time): void;
   /**
@@ -190,6 +203,30 @@ export interface ShardStatus {
   readonly lag: number;
   readonly keys: number;
   readonly logBytes: number;
+  /** What this node holds, if it is a prefix: the last epoch that it took part in or has entries of, and the last seq. */
+  readonly holds: { readonly epoch: number; readonly seq: number } | undefined;
+  /** After a restart of all in-sync members: the nodes that have to be heard before the shard can go on (R12). */
+  readonly waitsFor: readonly NodeId[];
+  /** At the primary: learners that it feeds. */
+  readonly feeds: readonly FeedStatus[];
+}
+
+/** How far a learner's feed has got (R9). */
+export interface FeedStatus {
+  readonly learner: NodeId;
+  /** From the log where what the learner holds is a prefix, else a copy of all slots. */
+  readonly kind: "log" | "copy";
+  /** Of the shard's slots. */
+  readonly slotsSent: number;
+  readonly slots: number;
+  /** Of keys and values. */
+  readonly bytesSent: number;
+  /** Keys sent, and keys of the shard. */
+  readonly keysSent: number;
+  readonly keys: number;
+  readonly sinceMs: number;
+  /** All slots are there, and the learner follows what is ordered. */
+  readonly isFed: boolean;
 }
 
 export interface NodeStatus {
@@ -201,6 +238,8 @@ export interface NodeStatus {
   readonly isReady: boolean;
   readonly operations: number;
   readonly shards: readonly ShardStatus[];
+  /** Full copies that wait for their turn at this node. */
+  readonly copiesWaiting: number;
   readonly peers: readonly {
     readonly node: NodeId;
     readonly connected: boolean;

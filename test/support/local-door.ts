@@ -6,6 +6,7 @@ import { type Configuration, SLOT_COUNT } from "../../src/replica/configuration.
 import type { Request } from "../../src/replica/ports.ts";
 import type { NodeStatus } from "../../src/replica/surface.ts";
 import type { AnsweredOperation, Door } from "../../src/router/door.ts";
+import { NO_COUNTS, nodeStatus, shardStatus } from "./node-status.ts";
 
 /** When operations run: at once, in a later turn of the event loop, or by `step`. */
 export type Pace = "now" | "later" | "manual";
@@ -57,43 +58,21 @@ export class LocalDoor implements Door {
   }
 
   status(): NodeStatus {
-    return {
-      nodeId: "n1",
-      incarnation: 1,
-      version: 1,
-      isDrained: false,
+    return nodeStatus({
       isReady: this.isConfigured,
-      operations: 0,
-      shards: this.#configuration.shards.map(({ id, firstSlot, lastSlot }) => ({
-        shard: id,
-        firstSlot,
-        lastSlot,
-        epoch: 1,
-        primary: "n1",
-        inSync: ["n1"],
-        role: "primary",
-        serves: true,
-        hasLease: true,
-        lastSeq: this.#seq,
-        commitSeq: this.#seq,
-        lag: 0,
-        keys: this.#engines[id]?.size ?? 0,
-        logBytes: 0,
-      })),
+      shards: this.#configuration.shards.map(({ id, firstSlot, lastSlot }) =>
+        shardStatus({
+          shard: id,
+          firstSlot,
+          lastSlot,
+          lastSeq: this.#seq,
+          commitSeq: this.#seq,
+          keys: this.#engines[id]?.size ?? 0,
+        }),
+      ),
       peers: [{ node: "n2", connected: false, silentMs: undefined }],
-      failovers: [],
-      counters: {
-        forwarded: 0,
-        ordered: this.#seq,
-        committed: this.#seq,
-        localReads: 0,
-        waitingReads: 0,
-        suspicions: 0,
-        failovers: 0,
-        epochs: 0,
-        resent: 0,
-      },
-    };
+      counters: { ...NO_COUNTS, ordered: this.#seq, committed: this.#seq },
+    });
   }
 }
 

@@ -18,6 +18,7 @@ export interface MemoryMoment {
 }
 
 export class MemoryEngine implements Engine {
+  forgetsExpired = false;
   readonly #records: Map<string, KeyRecord>;
   readonly #logs: Map<string, Buffer>;
   readonly #states: Map<ShardId, Buffer>;

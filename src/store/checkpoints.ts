@@ -135,6 +135,23 @@ export class Checkpoints {
     return { changes, isFill, done: this.#finish(work, changes) };
   }
 
+  /**
+   * Adds records of the keys that waiting entries changed, for an engine that forgets records.
+   * @returns false if the state is ahead of the log, so that the entries have to wait too.
+   */
+  addChanged(book: ShardBook, changes: Change[]): boolean {
+    if (book.changed.size === 0) return true;
+    if (!this.#isInStep(book)) return false;
+    const { shard } = book;
+    const generation = this.#work?.book === book ? this.#work.generation : book.generation;
+    for (const key of book.changed) {
+      const record = this.#source.record(shard, key);
+      if (record === undefined) changes.push({ kind: "no-record", shard, generation, key });
+      else this.#add(changes, book, generation, record);
+    }
+    return true;
+  }
+
   /** Deletes what no state names any more, in the background, one shard after the other. */
   async sweep(engine: Engine): Promise<void> {
     if (this.#sweeping !== undefined || this.#garbage.size === 0) return;

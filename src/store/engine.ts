@@ -10,7 +10,7 @@
 import type { KeyRecord, SlotRecords } from "../data/effect.ts";
 import type { ShardId } from "../replica/configuration.ts";
 
-/** One thing that a batch changes. Within a batch no two changes concern the same thing. */
+/** One thing that a batch changes. If two changes of a batch concern the same thing, the later one holds. */
 export type Change =
   | {
       readonly kind: "record";
@@ -55,6 +55,11 @@ export interface Live {
 
 /** All methods but `write` throw `StoreError` (`corrupt`, `io`). Batches are written one at a time. */
 export interface Engine {
+  /**
+   * Whether records go by themselves when their time is over. Then those whose time or value an entry changes must be written
+   * together with the entry: the old record might be gone when it is needed.
+   */
+  readonly forgetsExpired: boolean;
   /**
    * Makes all the changes or none.
    * @param isSynced whether what this batch and all before it changed must survive a loss of power when this resolves.

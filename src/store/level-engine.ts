@@ -48,6 +48,7 @@ interface NumberedBatch {
 }
 
 export class LevelEngine implements Engine {
+  readonly forgetsExpired = false;
   readonly #level: Level;
   /** Batches whose numbers are stored, oldest first. */
   readonly #numbered: NumberedBatch[];

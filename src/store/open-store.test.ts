@@ -94,7 +94,7 @@ test("another owner's directory is refused and left as it is", async (t) => {
   const { dir, shard } = await filledStore(t, 2);
   await assert.rejects(openAndLoad(dir, shard, { clusterId: "c2" }), {
     code: "wrong-cluster",
-    message: /belongs to cluster c1 .* not to cluster c2: give this node a directory of its own/,
+    message: /belongs to cluster c1 .* not to cluster c2: give this node one of its own/,
   });
   await assert.rejects(openAndLoad(dir, shard, { nodeId: "n2" }), {
     code: "wrong-node",

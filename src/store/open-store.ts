@@ -11,22 +11,14 @@
 
 import { mkdir, open, readdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { crc32 } from "node:zlib";
-import type { NodeId } from "../replica/configuration.ts";
-import { STORE_FORMAT } from "./codec.ts";
 import type { Engine } from "./engine.ts";
 import { corrupt, StoreError } from "./errors.ts";
 import { LevelEngine, openLevel } from "./level-engine.ts";
+import { compareOwner, type Owner, ownerBytes, parseOwner } from "./owner.ts";
 import { Store, type StoreSettings, type Vault } from "./store.ts";
 
 const IDENTITY = "identity";
 const DATA = "data";
-
-/** Whose a store is. */
-export interface Owner {
-  readonly clusterId: string;
-  readonly nodeId: NodeId;
-}
 
 /** What was damaged, and where it is now. */
 export interface CorruptReport {
@@ -153,46 +145,6 @@ async function openNamed(dir: string): Promise<Identity> {
     throw new StoreError(
       `another process uses ${dir}: stop it first, or give this node a directory of its own`,
       { code: "locked", cause: error },
-    );
-  }
-}
-
-interface StoredOwner extends Owner {
-  readonly format: number;
-}
-
-function ownerBytes({ clusterId, nodeId }: Owner): Buffer {
-  const json = Buffer.from(JSON.stringify({ format: STORE_FORMAT, clusterId, nodeId }));
-  const checksum = Buffer.alloc(4);
-  checksum.writeUInt32LE(crc32(json));
-  return Buffer.concat([checksum, json]);
-}
-
-function parseOwner(bytes: Buffer): StoredOwner {
-  const json = bytes.subarray(4);
-  if (bytes.length < 4 || bytes.readUInt32LE() !== crc32(json)) {
-    throw corrupt("the owner is not what its checksum says");
-  }
-  return JSON.parse(json.toString()) as StoredOwner;
-}
-
-function compareOwner(dir: string, stored: StoredOwner, owner: Owner): void {
-  if (stored.format > STORE_FORMAT) {
-    throw new StoreError(
-      `${dir} has format ${stored.format}, and this version reads ${STORE_FORMAT} at most: start the version that wrote it, or give this node an empty directory`,
-      { code: "newer-format" },
-    );
-  }
-  if (stored.clusterId !== owner.clusterId) {
-    throw new StoreError(
-      `${dir} belongs to cluster ${stored.clusterId} (node ${stored.nodeId}), not to cluster ${owner.clusterId}: give this node a directory of its own`,
-      { code: "wrong-cluster" },
-    );
-  }
-  if (stored.nodeId !== owner.nodeId) {
-    throw new StoreError(
-      `${dir} belongs to node ${stored.nodeId}, not to node ${owner.nodeId}: give this node a directory of its own`,
-      { code: "wrong-node" },
     );
   }
 }

@@ -35,6 +35,8 @@ export class ShardBook {
   lastSeq: number | undefined;
   /** Keys that entries touched since the last checkpoint was begun, or the last flush. */
   dirty = new Set<string>();
+  /** Keys whose records an entry that waits to be written changed without replacing them. */
+  changed = new Set<string>();
   /** Whether all keys were deleted since the last checkpoint was begun: the next one is a new generation. */
   isFlushed = false;
   /** Of the last checkpoint that was recorded. */
@@ -58,6 +60,7 @@ export class ShardBook {
     this.phase = "void";
     this.lastSeq = undefined;
     this.dirty = new Set();
+    this.changed = new Set();
     this.isFlushed = false;
     this.logBytes = 0;
     this.#pieces = [];
@@ -106,9 +109,11 @@ export class ShardBook {
     for (const effect of entry.effects) {
       if (effect.kind === "flush") {
         this.dirty.clear();
+        this.changed.clear();
         this.isFlushed = true;
       } else {
         this.dirty.add(effect.key);
+        if (effect.kind !== "set" && effect.kind !== "delete") this.changed.add(effect.key);
       }
     }
   }
@@ -133,6 +138,7 @@ export class ShardBook {
       return { kind: "log", shard, life, index, bytes: sealed(parts) };
     });
     this.#open = [];
+    this.changed.clear();
     return changes;
   }
 

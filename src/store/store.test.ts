@@ -150,14 +150,21 @@ class Script {
   }
 }
 
-for (const durability of ["fsync", "async"] as const) {
-  test(`after a crash at any batch, the state is that of the log's end (${durability})`, async () => {
+for (const [durability, forgetsExpired] of [
+  ["fsync", false],
+  ["fsync", true],
+  ["async", false],
+  ["async", true],
+] as const) {
+  const engineKind = forgetsExpired ? "an engine that forgets" : "an engine that keeps all";
+  test(`after a crash at any batch, the state is that of the log's end (${durability}, ${engineKind})`, async () => {
     let crashes = 0;
     let checkpoints = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 70 }), async (steps) => {
         const script = new Script();
         const engine = new MemoryEngine();
+        engine.forgetsExpired = forgetsExpired;
         const claims: { moment: number; items: number; filling: ReadonlySet<ShardId> }[] = [];
         const store = storeOver(engine, {
           durability,
@@ -205,10 +212,10 @@ for (const durability of ["fsync", "async"] as const) {
           }
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
     assert.ok(
-      crashes > 300 && checkpoints > 50,
+      crashes > 200 && checkpoints > 30,
       `only ${crashes} crashes, ${checkpoints} checkpoints`,
     );
   });

@@ -172,7 +172,7 @@ export class Store {
 
   /**
    * Takes the next items of the journal. Cheap; to be called once in a turn of the loop, with all that the core has emitted so
-   * far, so that the source is never ahead of the items. A shard begins as void unless it was loaded. After a failure, and
+   * far, so that the source is never ahead of the items. Nothing is asked of the source before the first call. A shard begins as void unless it was loaded. After a failure, and
    * once it is closed, the store takes nothing any more.
    */
   append(items: readonly JournalItem[]): void {
@@ -295,11 +295,18 @@ export class Store {
 
   #nextBatch(): Batch | undefined {
     const nowMs = performance.now();
+    const changed: Change[] = [];
+    if (this.#vault.engine.forgetsExpired && this.#state === "open") {
+      for (const book of this.#books.values()) {
+        if (!this.#checkpoints.addChanged(book, changed)) return undefined;
+      }
+    }
     const slice =
       this.#state === "closing" ? undefined : this.#checkpoints.next(this.#books.values(), nowMs);
     const isDue = this.#isFlushDue(nowMs);
     if (slice === undefined && !isDue) return undefined;
-    const changes = slice === undefined ? [] : [...slice.changes];
+    // A slice may have the same keys, for another generation.
+    const changes = slice === undefined ? changed : [...changed, ...slice.changes];
     const voided = [...this.#voided];
     for (const [shard] of voided) {
       const isStoredAnew = changes.some((item) => item.kind === "state" && item.shard === shard);

@@ -1,0 +1,208 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Effect } from "../../src/data/effect.ts";
+import { Prng } from "../../src/kit/prng.ts";
+import type { JournalItem } from "../../src/replica/journal.ts";
+import { type OpenRedisStoreOptions, openRedisStore } from "../../src/store/open-redis-store.ts";
+import type { CorruptReport } from "../../src/store/open-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { type OracleReply, RedisOracle } from "../support/redis-oracle.ts";
+import { begun, Restored, StoreShard, sourceOf } from "../support/store-shard.ts";
+import { written } from "../support/store-writer.ts";
+
+const { HOTHOT_SEED } = process.env;
+const seed = Number(HOTHOT_SEED ?? Date.now() % 1_000_000);
+
+interface Bed {
+  readonly redis: RedisOracle;
+  readonly port: number;
+  readonly url: string;
+  ask(...command: string[]): Promise<OracleReply | undefined>;
+}
+
+async function redisBed(t: TestContext): Promise<Bed | undefined> {
+  const redis = await RedisOracle.start();
+  if (redis === undefined) {
+    t.skip("redis-server is not installed (apt-get install redis-server)");
+    return undefined;
+  }
+  t.after(() => redis.stop());
+  const ask = async (...command: string[]): Promise<OracleReply | undefined> =>
+    (await redis.ask([command]))[0];
+  const reply = await ask("CONFIG", "GET", "port");
+  const port = Number(Array.isArray(reply) ? reply[1] : undefined);
+  // Not the first database, so that the number in the address counts.
+  await ask("SELECT", "2");
+  return { redis, port, url: `redis://127.0.0.1:${port}/2`, ask };
+}
+
+interface Opened {
+  readonly store: Store;
+  readonly restored: Restored;
+  readonly damages: readonly CorruptReport[];
+  saved(): number;
+  failure(): Error | undefined;
+}
+
+async function open(
+  url: string,
+  shard = new StoreShard(0),
+  options: Partial<OpenRedisStoreOptions> = {},
+): Promise<Opened> {
+  const damages: CorruptReport[] = [];
+  let saved = 0;
+  let failure: Error | undefined;
+  const store = await openRedisStore({
+    url,
+    clusterId: "c1",
+    nodeId: "n1",
+    durability: "fsync",
+    flushMs: 10,
+    source: sourceOf(new Map([[0, shard]])),
+    onSaved: (items) => {
+      saved = items;
+    },
+    onFailed: (error) => {
+      failure = error;
+    },
+    onCorrupt: (damage) => damages.push(damage),
+    ...options,
+  });
+  const restored = new Restored();
+  await store.load(restored);
+  return { store, restored, damages, saved: () => saved, failure: () => failure };
+}
+
+function entry(shard: StoreShard, ...effects: Effect[]): JournalItem {
+  return { kind: "entries", shard: shard.shard, entries: [shard.order(effects)] };
+}
+
+async function append({ store, saved }: Opened, items: readonly JournalItem[]): Promise<void> {
+  const target = saved() + items.length;
+  store.append(items);
+  while (saved() < target || store.status().shards.some(({ phase }) => phase !== "stored")) {
+    await turn();
+  }
+}
+
+test("people find their keys as plain strings, and the node finds them again", async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  const shard = new StoreShard(0);
+  const endMs = Date.now() + 3_600_000;
+  const binary = "\0\r\n\xff";
+  const first = await open(bed.url, shard);
+  await append(first, [
+    ...begun(0),
+    entry(shard, { kind: "set", key: "plain", value: "text", expireAtMs: 0 }),
+    entry(shard, { kind: "set", key: binary, value: binary, expireAtMs: 0 }),
+    entry(shard, { kind: "set", key: "short", value: "lived", expireAtMs: endMs }),
+    entry(shard, { kind: "set", key: "hothot:store:states", value: "a user's", expireAtMs: 0 }),
+  ]);
+  await first.store.close();
+  const second = await open(bed.url, shard);
+  assert.deepEqual(second.restored.shards.get(0)?.contents(), shard.contents());
+  assert.equal(await bed.ask("GET", "plain"), "text");
+  assert.equal(await bed.ask("GET", binary), binary);
+  assert.deepEqual(await bed.ask("PEXPIRETIME", "short"), { integer: BigInt(endMs + 60_000) });
+  assert.equal(await bed.ask("GET", "hothot:store:key:hothot:store:states"), "a user's");
+  await append(second, [
+    entry(shard, { kind: "delete", key: "plain" }),
+    // The new end has to be there at once: the old one would take the key away.
+    entry(shard, { kind: "expire", key: "short", expireAtMs: 0 }),
+  ]);
+  assert.deepEqual(await bed.ask("PEXPIRETIME", "short"), { integer: -1n });
+  await second.store.close();
+  const third = await open(bed.url, shard);
+  assert.deepEqual(third.restored.shards.get(0)?.contents(), shard.contents());
+  assert.deepEqual(third.damages, []);
+  await third.store.close();
+});
+
+test("another node's database, a foreign one, and one in use are refused", async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  await bed.ask("SET", "mine", "1");
+  await assert.rejects(open(bed.url), { code: "wrong-cluster", message: /keys that are not/ });
+  assert.equal(await bed.ask("GET", "mine"), "1");
+  await bed.ask("DEL", "mine");
+  const { store } = await open(bed.url);
+  await assert.rejects(open(bed.url), { code: "locked" });
+  await store.close();
+  await assert.rejects(open(bed.url, undefined, { nodeId: "n2" }), { code: "wrong-node" });
+  await assert.rejects(open(bed.url, undefined, { clusterId: "c2" }), { code: "wrong-cluster" });
+  await assert.rejects(open("redis://127.0.0.1:1"), { code: "io" });
+});
+
+test("what someone else has changed or removed is not served", async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  for (const damage of [
+    ["SET", "a", "other"],
+    ["DEL", "a"],
+    ["HSET", "hothot:store:states", "0", "garbage"],
+    ["HDEL", "hothot:store:log:0:1", "1"],
+  ]) {
+    await bed.ask("FLUSHDB");
+    const shard = new StoreShard(0);
+    shard.order([{ kind: "set", key: "a", value: "1", expireAtMs: 0 }]);
+    const first = await open(bed.url, shard);
+    await append(first, begun(0));
+    for (const key of ["b", "c"]) {
+      await append(first, [entry(shard, { kind: "set", key, value: "1", expireAtMs: 0 })]);
+    }
+    await first.store.close();
+    await bed.ask(...damage);
+    const { store, restored, damages } = await open(bed.url, shard);
+    assert.deepEqual([restored.shards.size, restored.discards], [0, 1], damage.join(" "));
+    assert.match(damages[0]?.movedTo ?? "", /^hothot:corrupt-.* in redis:\/\/127/);
+    assert.equal(await bed.ask("GET", "a"), null);
+    await store.close();
+  }
+});
+
+test(`a store whose connection breaks is what it was at some entry (HOTHOT_SEED=${seed})`, async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  const random = new Prng(seed);
+  let seq = 0;
+  for (let round = 0; round < 8; round++) {
+    const shard = new StoreShard(0);
+    const opened = await open(bed.url, shard, {
+      checkpoints: { everyMs: 0, logBytes: 2_000, sliceKeys: 5, pauseMs: 0 },
+    });
+    const before = opened.restored.shards.get(0);
+    const expected = new StoreShard(0);
+    while (expected.seq < (before?.seq ?? 0)) expected.order(written(expected.seq + 1));
+    assert.ok((before?.seq ?? 0) >= seq, "what was saved is there");
+    assert.deepEqual(opened.damages, []);
+    assert.deepEqual(before?.contents() ?? [], expected.contents());
+    for (const record of expected.contents()) shard.keys.set(record.key, record);
+    shard.seq = expected.seq;
+
+    const seqs: number[] = [];
+    const items: JournalItem[] = before === undefined ? [...begun(0)] : [];
+    for (const _ of items) seqs.push(shard.seq);
+    const batches = 20 + random.below(100);
+    for (let i = 0; i < batches && opened.failure() === undefined; i++) {
+      for (let j = random.below(5); j >= 0; j--) {
+        items.push(entry(shard, ...written(shard.seq + 1)));
+        seqs.push(shard.seq);
+      }
+      opened.store.append(items.splice(0));
+      if (i === batches - 1) await bed.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+      await turn();
+    }
+    while (opened.failure() === undefined) {
+      opened.store.append([entry(shard, ...written(shard.seq + 1))]);
+      seqs.push(shard.seq);
+      await turn();
+    }
+    if (!opened.store.status().shards.some(({ phase }) => phase === "filling")) {
+      seq = Math.max(seq, seqs[opened.saved() - 1] ?? 0);
+    }
+    await opened.store.close();
+  }
+  assert.ok(seq > 0);
+});

@@ -61,7 +61,7 @@ test("each impairment does to packets what it says, and nothing else", {
   }
   assert.equal(whole, PACKETS);
   await network.heal();
-  await network.impair({ n1: { rateKbit: 1_000 } });
+  await network.impair({ n1: { rateKbit: 100 } });
   const [slowThere, slowBack, fast] = arrived(await send("burst", [there, back, aside]));
   for (const count of [slowThere, slowBack]) {
     assert.ok(count !== undefined && count > 0 && count < 0.9 * PACKETS, `${count}`);

@@ -140,7 +140,8 @@ export class Checkpoints {
    * @returns false if the state is ahead of the log, so that the entries have to wait too.
    */
   addChanged(book: ShardBook, changes: Change[]): boolean {
-    if (book.changed.size === 0) return true;
+    // What is stored of a shard before its first keys are would never be deleted again.
+    if (book.changed.size === 0 || this.#fills.has(book)) return true;
     if (!this.#isInStep(book)) return false;
     const { shard } = book;
     const generation = this.#work?.book === book ? this.#work.generation : book.generation;

@@ -21,15 +21,17 @@ export interface OpenRedisStoreOptions extends StoreSettings, Owner {
 export async function openRedisStore(options: OpenRedisStoreOptions): Promise<Store> {
   const place = withoutPassword(options.url);
   const connection = await RedisConnection.open(options.url);
+  let isNew: boolean;
   try {
     await keepOthersAway(connection, place, options);
-    await checkOwner(connection, place, options);
+    isNew = await checkOwner(connection, place, options);
   } catch (error) {
     connection.close();
     throw error;
   }
   const vault: Vault = {
     engine: new RedisEngine(connection),
+    isNew,
     setAside: async (reason) => {
       const engine = new RedisEngine(connection);
       const movedTo = `hothot:corrupt-${new Date().toISOString()}:`;
@@ -64,11 +66,16 @@ async function keepOthersAway(
   }
 }
 
-async function checkOwner(connection: RedisConnection, place: string, owner: Owner): Promise<void> {
+/** @returns whether nothing is there yet. */
+async function checkOwner(
+  connection: RedisConnection,
+  place: string,
+  owner: Owner,
+): Promise<boolean> {
   const stored = await connection.send("GET", IDENTITY_NAME);
   if (Buffer.isBuffer(stored)) {
     compareOwner(place, parseOwner(stored), owner);
-    return;
+    return false;
   }
   if ((await connection.send("DBSIZE")) !== 0) {
     throw new StoreError(
@@ -77,6 +84,7 @@ async function checkOwner(connection: RedisConnection, place: string, owner: Own
     );
   }
   await connection.transact([["SET", IDENTITY_NAME, ownerBytes(owner)]]);
+  return true;
 }
 
 function withoutPassword(url: string): string {

@@ -46,28 +46,39 @@ type Identity = Awaited<ReturnType<typeof openLevel>>;
 
 class Directory implements Vault {
   engine: Engine;
+  readonly isNew: boolean;
   readonly #dir: string;
   readonly #identity: Identity;
   readonly #onCorrupt: (report: CorruptReport) => void;
 
   private constructor(
     dir: string,
-    { identity, engine }: { identity: Identity; engine: Engine },
+    {
+      identity,
+      engine,
+      isNew,
+    }: { readonly identity: Identity; readonly engine: Engine; readonly isNew: boolean },
     onCorrupt: (report: CorruptReport) => void,
   ) {
     this.#dir = dir;
     this.#identity = identity;
     this.engine = engine;
+    this.isNew = isNew;
     this.#onCorrupt = onCorrupt;
   }
 
   static async open(options: OpenStoreOptions): Promise<Directory> {
     const { dir } = options;
-    const report = (found: CorruptReport): void => options.onCorrupt(found);
+    let isDamaged = false;
+    const report = (found: CorruptReport): void => {
+      isDamaged = true;
+      options.onCorrupt(found);
+    };
     const identity = await openIdentity(dir, options, report);
     try {
+      const isEmpty = (await withDisk(dir, () => readdir(join(dir, DATA)))).length === 0;
       const engine = await openData(dir, report);
-      return new Directory(dir, { identity, engine }, report);
+      return new Directory(dir, { identity, engine, isNew: isEmpty || isDamaged }, report);
     } catch (error) {
       await identity.close();
       throw error;

@@ -16,6 +16,7 @@ function storeOver(
   settings: Partial<StoreSettings> & Pick<StoreSettings, "source">,
 ): Store {
   const vault: Vault = {
+    isNew: false,
     engine,
     setAside: async (reason) => assert.fail(`nothing is damaged: ${reason.message}`),
     close: () => engine.close(),

@@ -27,6 +27,8 @@ const FLUSH_BYTES = 8 * 1024 * 1024;
 /** Where the bytes are kept, and how damaged ones are put aside. */
 export interface Vault {
   engine: Engine;
+  /** Nothing was there when it was opened, not even empty shards: either it is new, or what it held is gone. */
+  readonly isNew: boolean;
   /** Puts all that is stored aside, as evidence, and makes `engine` an empty one. */
   setAside(reason: StoreError): Promise<void>;
   /** @throws StoreError (`io`) */
@@ -190,6 +192,11 @@ export class Store {
       this.#flushAtMs ??= performance.now() + this.#settings.flushMs;
     }
     this.#pump();
+  }
+
+  /** Nothing was there when it was opened: either it is new, or what it held is gone. */
+  get isNew(): boolean {
+    return this.#vault.isNew;
   }
 
   /** Bytes taken and not written yet. */

@@ -320,3 +320,46 @@ test("a shard is filling until all of its keys are stored", async () => {
   assert.ok(told.some(([items, isFilling]) => items === 3 && isFilling));
   await store.close();
 });
+
+test("a store that was loaded goes on from there, also with what only the log had", async () => {
+  const effects = fc.array(effect, { minLength: 1, maxLength: 3 });
+  const life = fc.array(effects, { minLength: 1, maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(life, { minLength: 2, maxLength: 4 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      async (lives, where) => {
+        let disk: MemoryMoment["disk"] | undefined;
+        for (const entries of lives) {
+          const engine = new MemoryEngine(disk);
+          const shards = new Map<ShardId, StoreShard>();
+          const store = storeOver(engine, {
+            source: sourceOf(shards),
+            checkpoints: { everyMs: 0, logBytes: 1, sliceKeys: 2, pauseMs: 0 },
+          });
+          const restored = new Restored();
+          await store.load(restored);
+          const shard = restored.shards.get(0) ?? new StoreShard(0);
+          shards.set(0, shard);
+          const contents = new Map([[shard.seq, shard.contents()]]);
+          if (!restored.shards.has(0)) store.append(begun(0));
+          for (const effectsOfOne of entries) {
+            const entry = shard.order(effectsOfOne);
+            contents.set(shard.seq, shard.contents());
+            store.append([{ kind: "entries", shard: 0, entries: [entry] }]);
+            await turn();
+          }
+          while (store.status().shards.some(({ dirtyKeys }) => dirtyKeys > 0)) await turn();
+          await store.close();
+          const moment = Math.floor(where * (engine.moments.length - 1));
+          disk = engine.moments[moment]?.disk;
+          const found = (await reload(disk)).shards.get(0);
+          if (found !== undefined) {
+            assert.deepEqual(found.contents(), contents.get(found.seq));
+          }
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+});

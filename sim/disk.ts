@@ -22,15 +22,13 @@ interface Base {
 
 /** What the disk holds of a shard. */
 interface Stored {
-  base: Base | undefined;
+  base: Base;
   entries: readonly Entry[];
   startedEpoch: number;
 }
 
 /** A change of what is held; `undefined` deletes it. */
 type Change = (stored: Stored | undefined) => Stored | undefined;
-
-const EMPTY: Stored = { base: undefined, entries: [], startedEpoch: 0 };
 
 export class SimDisk {
   readonly #queue: EventQueue;
@@ -99,9 +97,10 @@ export class SimDisk {
   #changeOf(core: Core, item: JournalItem): Change {
     switch (item.kind) {
       case "entries":
-        return (stored = EMPTY) => ({ ...stored, entries: [...stored.entries, ...item.entries] });
+        // Of a shard whose state is not stored, entries are of no use.
+        return (stored) => stored && { ...stored, entries: [...stored.entries, ...item.entries] };
       case "started":
-        return (stored = EMPTY) => ({ ...stored, startedEpoch: item.epoch });
+        return (stored) => stored && { ...stored, startedEpoch: item.epoch };
       case "void":
         return () => undefined;
       case "whole": {
@@ -135,9 +134,9 @@ export class SimDisk {
     }
     const restored = new Map();
     for (const [shard, { base, entries, startedEpoch }] of this.#stored) {
-      const checkpoint = base?.checkpoint ?? emptyCheckpoint(shard);
+      const { checkpoint } = base;
       const machine = new ShardEngine({ firstSlot: 0, lastSlot: SLOT_COUNT - 1 });
-      machine.copyIn(base?.records ?? []);
+      machine.copyIn(base.records);
       // Entries from before the checkpoint are kept to feed others, and are in the records already.
       for (const { seq, effects } of entries) {
         if (seq > checkpoint.seq) machine.apply(effects, seq);
@@ -161,20 +160,8 @@ function baseOf(core: Core, id: ShardId): Base | undefined {
 function withBase(stored: Stored | undefined, base: Base): Stored | undefined {
   if (stored === undefined) return undefined;
   // The state may be ahead of what was written of the log.
-  const writtenSeq = stored.entries.at(-1)?.seq ?? stored.base?.checkpoint.seq ?? 0;
+  const writtenSeq = stored.entries.at(-1)?.seq ?? stored.base.checkpoint.seq;
   if (writtenSeq < base.checkpoint.seq) return stored;
-  const keptAfter = stored.base?.checkpoint.seq ?? 0;
+  const keptAfter = stored.base.checkpoint.seq;
   return { ...stored, base, entries: stored.entries.filter(({ seq }) => seq > keptAfter) };
-}
-
-function emptyCheckpoint(shard: ShardId): Checkpoint {
-  return {
-    shard,
-    firstSlot: 0,
-    lastSlot: SLOT_COUNT - 1,
-    seq: 0,
-    epochs: [],
-    startedEpoch: 0,
-    stamps: [],
-  };
 }

@@ -15,6 +15,8 @@ export interface ClusterFlags {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly heartbeatChannel: Settings["heartbeatChannel"];
+  readonly durability?: Settings["durability"];
+  readonly flushMs: number;
 }
 
 /**
@@ -54,6 +56,18 @@ export function addClusterOptions(command: Command, nodesMax: number): Command {
       new Option("--heartbeat-channel <channel>", "what heartbeats between nodes go over")
         .choices(["udp", "tcp"])
         .default(DEFAULT_SETTINGS.heartbeatChannel),
+    )
+    .addOption(
+      new Option(
+        "--durability <kind>",
+        "what an acknowledged write has come to: the disk of every in-sync copy, their disks within --flush-ms, or their memory",
+      ).choices(["fsync", "async", "none"]),
+    )
+    .option(
+      "--flush-ms <ms>",
+      "time between two flushes with --durability async",
+      parseCount(1, 600_000),
+      DEFAULT_SETTINGS.flushMs,
     );
 }
 
@@ -85,5 +99,7 @@ export function settingsOf(flags: ClusterFlags, nodeCount: number): Settings {
     heartbeatMs: flags.heartbeatMs,
     leaseMs: flags.leaseMs,
     heartbeatChannel: flags.heartbeatChannel,
+    durability: flags.durability ?? DEFAULT_SETTINGS.durability,
+    flushMs: flags.flushMs,
   };
 }

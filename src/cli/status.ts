@@ -1,7 +1,7 @@
 /** `hothot status`: how a cluster stands, as its nodes tell it. */
 
 import type { Command } from "commander";
-import type { Failover, ShardStatus } from "../replica/surface.ts";
+import { type Failover, remainingMs, type ShardStatus } from "../replica/surface.ts";
 import { type NodeView, viewCluster } from "./node-view.ts";
 import { type Address, DEFAULT_DIR, parseAddress } from "./options.ts";
 import { formatTable, printLine } from "./output.ts";
@@ -32,7 +32,15 @@ export function addStatusCommand(program: Command): void {
 
 /** The whole report, line by line. */
 export function describeCluster(nodes: readonly NodeView[]): string[] {
-  return [...describeNodes(nodes), "", ...describeShards(nodes), "", ...describeFailovers(nodes)];
+  return [
+    ...describeNodes(nodes),
+    "",
+    ...describeShards(nodes),
+    ...describeFeeds(nodes),
+    ...describeWaiting(nodes),
+    "",
+    ...describeFailovers(nodes),
+  ];
 }
 
 function describeNodes(nodes: readonly NodeView[]): string[] {
@@ -61,6 +69,59 @@ function describeNodes(nodes: readonly NodeView[]): string[] {
     ["node", "state", "RESP", "HTTP", "primary of", "serves", "keys", "in flight"],
     rows,
   );
+}
+
+/** How learners catch up, where any does. */
+function describeFeeds(nodes: readonly NodeView[]): string[] {
+  const rows = newestViews(nodes).flatMap(({ shard, copies }) =>
+    copies.flatMap(({ node, shard: view }) =>
+      view.epoch !== shard.epoch
+        ? []
+        : view.feeds.map((feed) => [
+            String(shard.shard),
+            feed.learner,
+            node,
+            feed.kind,
+            `${feed.slotsSent}/${feed.slots}`,
+            megabytes(feed.bytesSent),
+            feed.sinceMs > 0 ? `${megabytes((feed.bytesSent * 1000) / feed.sinceMs)}/s` : "-",
+            feed.slotsSent === feed.slots ? "-" : `${(remainingMs(feed) / 1000).toFixed(1)} s`,
+          ]),
+    ),
+  );
+  const waiting = nodes.reduce((sum, { answer }) => sum + (answer?.status.copiesWaiting ?? 0), 0);
+  if (rows.length === 0 && waiting === 0) return [];
+  const heads = ["shard", "learner", "from", "by", "slots", "sent", "rate", "left"];
+  return [
+    "",
+    `Catching up (${waiting} full copies wait for their turn):`,
+    ...formatTable(heads, rows),
+  ];
+}
+
+/** What keeps shards from going on after all of their in-sync members have restarted. */
+function describeWaiting(nodes: readonly NodeView[]): string[] {
+  const lines = newestViews(nodes).flatMap(({ shard, copies }) => {
+    const missing = new Set(
+      copies
+        .filter((copy) => copy.shard.epoch === shard.epoch)
+        .flatMap((copy) => copy.shard.waitsFor),
+    );
+    const serves = copies.some((copy) => copy.shard.serves);
+    return serves || missing.size === 0
+      ? []
+      : [`Shard ${shard.shard} waits for ${[...missing].sort().join(", ")}.`];
+  });
+  if (lines.length === 0) return [];
+  return [
+    "",
+    ...lines,
+    "Start these nodes, or, if one is gone for good: hothot recover --lost NODE",
+  ];
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 function describeShards(nodes: readonly NodeView[]): string[] {

@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { Option } from "commander";
 import { ensureSecretFile } from "../main/secret-file.ts";
+import { loadDocument } from "../register/document-file.ts";
 import { initialConfiguration } from "../register/placement.ts";
 import { WitnessRegister } from "../register/witness-client.ts";
 import type { Configuration } from "../replica/configuration.ts";
@@ -44,6 +45,7 @@ interface UpOptions extends ClusterFlags {
   readonly peerPort?: number;
   readonly witnessPort?: number;
   readonly dir: string;
+  readonly dataDir?: string;
   readonly logLevel: string;
   readonly bed?: true;
   readonly detach?: true;
@@ -91,6 +93,10 @@ export function addUpCommand(program: Command, script: string): void {
     );
   addClusterOptions(command, NODES_MAX)
     .option("--dir <path>", "state directory", DEFAULT_DIR)
+    .option(
+      "--data-dir <path>",
+      "keep the data here, one directory a node, and go on with it at the next start",
+    )
     .addOption(
       new Option("--log-level <level>", "of the nodes' logs")
         .choices(["trace", "debug", "info", "warn", "error"])
@@ -124,7 +130,7 @@ interface Sink {
  * @throws CliError if it cannot be started; then nothing of it is left running.
  */
 async function up(options: UpOptions, script: string, sink: Sink): Promise<number> {
-  const design = designCluster(options, script);
+  const design = await designCluster(options, script);
   removeRemains(options.dir, sink.progress);
   if (design.plan.bed === undefined) await checkPorts(options.host, design);
   const stopping = new AbortController();
@@ -142,6 +148,9 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
   try {
     if (state.bed !== undefined) await buildBed(state.bed);
     const count = state.nodes.length;
+    if (design.isKept) {
+      sink.progress(`Going on with the cluster ${state.clusterId} in ${design.dataDir}`);
+    }
     sink.progress(
       `Starting ${count} ${count === 1 ? "node" : "nodes"} and a witness; logs are in ${state.dir}`,
     );
@@ -272,30 +281,72 @@ interface ClusterDesign {
   readonly plan: ClusterPlan;
   readonly configuration: Configuration;
   readonly witnessPort: number;
+  /** Where the cluster's data is kept; it goes on with what is there. */
+  readonly dataDir: string | undefined;
+  /** Its configuration was there already. */
+  readonly isKept: boolean;
+}
+
+/** Where the configuration is kept: beside the data, if there is any, for the one is nothing without the other. */
+function registerFile({ dataDir, dir }: UpOptions): string {
+  return join(resolve(dataDir ?? dir), REGISTER_FILE);
+}
+
+/**
+ * The cluster whose data is in the data directory, if there is one; it keeps its name, nodes, ports and settings.
+ * @throws CliError if its configuration cannot be read.
+ */
+async function keptCluster(options: UpOptions): Promise<Configuration | undefined> {
+  if (options.dataDir === undefined) return undefined;
+  try {
+    return await loadDocument(registerFile(options));
+  } catch (error) {
+    throw new CliError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
 }
 
 /** @throws CliError if the options do not go together. */
-function designCluster(options: UpOptions, script: string): ClusterDesign {
-  const settings = settingsOf(options, options.nodes);
+function newCluster(options: UpOptions, hostOf: (id: string) => string): Configuration {
+  if (options.dataDir === undefined && (options.durability ?? "none") !== "none") {
+    throw new CliError(
+      `--durability ${options.durability} needs a place for the data: give one with --data-dir.`,
+    );
+  }
+  const durability = options.durability ?? (options.dataDir === undefined ? "none" : "async");
   const peerPort = options.peerPort ?? distantPort(options.port, options.nodes);
+  return initialConfiguration({
+    clusterId: randomBytes(8).toString("hex"),
+    settings: settingsOf({ ...options, durability }, options.nodes),
+    nodes: nodeIds(options.nodes).map((id, index) => ({
+      id,
+      host: hostOf(id),
+      zone: "",
+      respPort: options.port + index,
+      httpPort: options.httpPort + index,
+      peerPort: peerPort + index,
+    })),
+  });
+}
+
+function nodeIds(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `n${index + 1}`);
+}
+
+/** @throws CliError if the options do not go together. */
+async function designCluster(options: UpOptions, script: string): Promise<ClusterDesign> {
+  const kept = await keptCluster(options);
+  const peerPort =
+    kept?.nodes[0]?.peerPort ?? options.peerPort ?? distantPort(options.port, options.nodes);
   const witnessPort = options.witnessPort ?? peerPort - 1;
-  checkPortRanges(options, peerPort, witnessPort);
-  const clusterId = randomBytes(8).toString("hex");
-  const ids = Array.from({ length: options.nodes }, (_, index) => `n${index + 1}`);
+  if (kept === undefined) checkPortRanges(options, peerPort, witnessPort);
+  const ids = kept?.nodes.map((node) => node.id) ?? nodeIds(options.nodes);
   const bed = options.bed === true ? planBed([...ids, "witness"]) : undefined;
   const hostOf = (id: string): string =>
     bed === undefined ? options.host : memberOf(bed, id).address;
   const placeOf = (id: string): { readonly namespace?: string } =>
     bed === undefined ? {} : { namespace: memberOf(bed, id).namespace };
-  const ports = ids.map((id, index) => ({
-    id,
-    host: hostOf(id),
-    zone: "",
-    respPort: options.port + index,
-    httpPort: options.httpPort + index,
-    peerPort: peerPort + index,
-  }));
-  const configuration = initialConfiguration({ clusterId, settings, nodes: ports });
+  const configuration = kept ?? newCluster(options, hostOf);
+  const { clusterId, nodes: ports } = configuration;
   const dir = resolve(options.dir);
   const witnessUrl = `http://${hostOf("witness")}:${witnessPort}`;
   const plan: ClusterPlan = {
@@ -312,28 +363,32 @@ function designCluster(options: UpOptions, script: string): ClusterDesign {
         ...["--cluster", clusterId],
         ...["--host", hostOf("witness")],
         ...["--port", String(witnessPort)],
-        ...["--file", join(dir, REGISTER_FILE)],
+        ...["--file", registerFile(options)],
         ...["--log-level", options.logLevel],
       ],
     },
-    nodes: ports.map((node) => ({
+    nodes: ports.map(({ incarnation: _, ...node }) => ({
       ...node,
       ...placeOf(node.id),
       args: [
-        `--max-old-space-size=${heapMib(options.nodes)}`,
+        `--max-old-space-size=${heapMib(ports.length)}`,
         script,
         "node",
         ...["--id", node.id],
         ...["--register", witnessUrl],
         ...["--cluster", clusterId],
         ...["--secret-file", join(dir, SECRET_FILE)],
+        ...(options.dataDir === undefined
+          ? []
+          : ["--data-dir", join(resolve(options.dataDir), node.id)]),
         ...["--log-level", options.logLevel],
         ...(options.enableFaults === true ? ["--enable-faults"] : []),
         ...(options.enableDebug === true ? ["--enable-debug"] : []),
       ],
     })),
   };
-  return { plan, configuration, witnessPort };
+  const dataDir = options.dataDir === undefined ? undefined : resolve(options.dataDir);
+  return { plan, configuration, witnessPort, dataDir, isKept: kept !== undefined };
 }
 
 /**
@@ -440,7 +495,9 @@ function removeRemains(dir: string, report: Report): void {
 /** Writes what the processes start from. Whatever a former cluster's register held must not come back. */
 function prepareState(dir: string, design: ClusterDesign): ClusterState {
   mkdirSync(dir, { recursive: true });
-  rmSync(join(dir, REGISTER_FILE), { force: true, recursive: true });
+  if (design.dataDir !== undefined) mkdirSync(design.dataDir, { recursive: true });
+  if (design.dataDir === undefined)
+    rmSync(join(dir, REGISTER_FILE), { force: true, recursive: true });
   ensureSecretFile(join(dir, SECRET_FILE));
   for (const id of [...design.plan.nodes.map((node) => node.id), design.plan.witness.id]) {
     rmSync(join(dir, `${id}.log`), { force: true });

@@ -9,6 +9,7 @@ import { ShardEngine } from "../commands/shard-engine.ts";
 import { createApp } from "../http/app.ts";
 import { type HttpServer, serveHttp } from "../http/serve.ts";
 import { NodeClock } from "../node/clock.ts";
+import type { Disk } from "../node/disk.ts";
 import { Driver } from "../node/driver.ts";
 import { NodeMetrics } from "../node/metrics.ts";
 import { LINK_LIMITS, Links } from "../peers/links.ts";
@@ -20,12 +21,14 @@ import { Core } from "../replica/core.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
 import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
-import { addFaultsRoute, addTransferRoute } from "./admin-routes.ts";
+import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
+import { type DiskPlace, openNodeDisk } from "./node-disk.ts";
 import { raisePriority } from "./priority.ts";
 import { graceOf, SteadyReadiness } from "./readiness.ts";
 import { isLoopback, readSecretFile, secretFromText } from "./secret-file.ts";
+import { FAILED, MISFIT, StartError } from "./start-error.ts";
 import { SyncWatch } from "./sync-watch.ts";
 
 export interface NodeOptions {
@@ -37,6 +40,8 @@ export interface NodeOptions {
   readonly clusterId?: string;
   /** The file with the cluster's secret; by default `HOTHOT_SECRET` of the environment, and without that there is none. */
   readonly secretFile?: string;
+  /** Where the node keeps its durable copy, as the cluster's settings ask for; undefined for nowhere. */
+  readonly disk?: DiskPlace;
   /** Address to listen on; by default the node's own in the configuration. */
   readonly host?: string;
   /** Of HotHot, for INFO. */
@@ -52,10 +57,6 @@ export interface NodeOptions {
 
 /** Exit statuses. */
 const STOPPED = 0;
-/** Starting it again may help. */
-const FAILED = 1;
-/** It does not belong where it was told to go: starting it again cannot help until somebody changes that. */
-const MISFIT = 78;
 /** A bug: an invariant of the core does not hold. */
 const BROKEN = 70;
 
@@ -68,21 +69,6 @@ const CLOSE_MS_MAX = 1000;
 /** How often it is looked whether the node is ready. */
 const SYNC_LOOK_MS = 5000;
 const READINESS_LOOK_MS = 100;
-
-/** What keeps a node from starting; its message is for the operator. */
-class StartError extends Error {
-  override readonly name = "StartError";
-  /** Of the process. */
-  readonly exitStatus: typeof FAILED | typeof MISFIT;
-
-  constructor(
-    message: string,
-    options: { readonly exitStatus: typeof FAILED | typeof MISFIT; readonly cause?: unknown },
-  ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.exitStatus = options.exitStatus;
-  }
-}
 
 /**
  * Runs a node until SIGTERM or SIGINT, which hand its shards over first. At most one node runs in a process.
@@ -133,6 +119,7 @@ interface RunningNode {
   readonly register: Register;
   readonly resp: RespServer;
   readonly http: HttpServer;
+  readonly disk: Disk | undefined;
 }
 
 /** Waits for the register. @returns undefined if the process is to end before. */
@@ -186,6 +173,8 @@ async function startNode(
   const { heartbeatMs } = configuration.settings;
   const incarnation = drawIncarnation();
   const secret = secretOf(options, configuration, log);
+  const disk = await openNodeDisk(options, configuration, log);
+  const restored = disk?.restored;
   const register = createRegister(options.registerUrl, 2 * heartbeatMs, (isReachable, error) => {
     if (isReachable) log.info("the configuration register is back");
     else log.warn({ error: error?.message }, "the configuration register is away; serving on");
@@ -196,13 +185,16 @@ async function startNode(
     status: () => driver.status(),
     links: () => links?.status() ?? [],
     clients: () => resp?.connectionCount ?? 0,
+    disk: () => disk?.status(),
   });
   const driver: Driver = new Driver({
     core: new Core({
       nodeId,
       incarnation,
       createStateMachine: ({ firstSlot, lastSlot }) => new ShardEngine({ firstSlot, lastSlot }),
+      ...(restored === undefined ? {} : { restored }),
     }),
+    ...(disk === undefined ? {} : { journal: disk }),
     createLinks: (handler) => {
       links = new Links({
         nodeId,
@@ -272,12 +264,13 @@ async function startNode(
     observer: metrics,
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
   });
-  addTransferRoute(app, driver);
+  addAdminRoutes(app, driver);
   if (options.enableFaults === true) addFaultsRoute(app, links);
   // All ports before the first word to the cluster: a node that cannot listen must not have joined. Until the driver has
   // its configuration, clients are told to try again. The links come last, and the driver starts in the same turn of the
   // loop: it must miss none of their events.
   const closers: (() => Promise<unknown>)[] = [() => register.close()];
+  if (disk !== undefined) closers.push(() => disk.close());
   const server = resp;
   const lines = links;
   try {
@@ -300,7 +293,7 @@ async function startNode(
       },
       "started",
     );
-    return { driver, links: lines, register, resp: server, http };
+    return { driver, links: lines, register, resp: server, http, disk };
   } catch (error) {
     for (const close of closers.reverse()) await close();
     throw error;
@@ -309,12 +302,14 @@ async function startNode(
 
 /** Hands over, lets what is under way be answered, and closes. */
 async function stopNode(node: RunningNode, log: Logger): Promise<void> {
-  const { driver, links, register, resp, http } = node;
+  const { driver, links, register, resp, http, disk } = node;
   const isDrained = await driver.drainShards(DRAIN_MS_MAX);
   if (isDrained) log.info("all shards are handed over");
   else log.warn(`the shards were not handed over within ${DRAIN_MS_MAX} ms`);
   await Promise.all([resp.close(ANSWERS_MS_MAX), http.close(ANSWERS_MS_MAX)]);
   driver.stop();
+  // Whatever time it takes: what was ordered is to be found again.
+  await disk?.close();
   await Promise.race([
     Promise.all([links.close(), register.close()]),
     new Promise((resolve) => setTimeout(resolve, CLOSE_MS_MAX).unref()),

@@ -1,8 +1,10 @@
 /** `hothot node` and `hothot witness`: the processes that a cluster is made of. `hothot up` runs them; so may others. */
 
+import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { parsePort } from "../cli/options.ts";
 import type { LogLevel } from "./log.ts";
+import type { NodeOptions } from "./node-process.ts";
 
 const LOG_LEVELS: readonly LogLevel[] = [
   "trace",
@@ -24,6 +26,8 @@ interface NodeFlags {
   readonly cluster?: string;
   readonly host?: string;
   readonly secretFile?: string;
+  readonly dataDir?: string;
+  readonly store?: string;
   readonly requirepass?: string;
   readonly logLevel: LogLevel;
   readonly enableFaults?: true;
@@ -54,6 +58,16 @@ export function addNodeCommand(program: Command, version: string): void {
       "--secret-file <path>",
       "file with the secret that all nodes of the cluster share (default: $HOTHOT_SECRET, or none)",
     )
+    .option(
+      "--data-dir <path>",
+      "directory of this node alone, for its durable copy (clusters with durability fsync or async)",
+    )
+    .addOption(
+      new Option(
+        "--store <url>",
+        "keep the durable copy in a Redis server instead: redis://host:port[/db], of this node alone",
+      ).conflicts("dataDir"),
+    )
     .option("--requirepass <password>", "what clients have to give with AUTH")
     .addOption(logLevelOption())
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
@@ -71,12 +85,18 @@ export function addNodeCommand(program: Command, version: string): void {
         ...(flags.cluster === undefined ? {} : { clusterId: flags.cluster }),
         ...(flags.host === undefined ? {} : { host: flags.host }),
         ...(flags.secretFile === undefined ? {} : { secretFile: flags.secretFile }),
+        ...diskPlaceOf(flags),
         ...(flags.requirepass === undefined
           ? {}
           : { requirePass: Buffer.from(flags.requirepass, "utf8").toString("latin1") }),
       });
       process.exit(status);
     });
+}
+
+function diskPlaceOf({ dataDir, store }: NodeFlags): Pick<NodeOptions, "disk"> {
+  if (dataDir !== undefined) return { disk: { dataDir: resolve(dataDir) } };
+  return store === undefined ? {} : { disk: { storeUrl: store } };
 }
 
 /** Adds the command `witness`. */

@@ -146,6 +146,23 @@ export class Driver implements Door, LinkHandler, DiskUser {
   }
 
   /**
+   * Declares nodes gone for good, with their disks (R12).
+   * @returns why not, or undefined.
+   */
+  recover(lost: readonly NodeId[]): string | undefined {
+    let refusal: string | undefined = "the node is stopping";
+    this.#guard((time) => {
+      refusal = this.#core.recover(lost, time);
+    });
+    return refusal;
+  }
+
+  /** Begins no full copy to a learner for so long, ms. */
+  holdCopies(forMs: number): void {
+    this.#guard((time) => this.#core.holdCopies(forMs, time));
+  }
+
+  /**
    * Hands over all shards (R14).
    * @param waitMs how long to wait for the end of it, ms.
    * @returns whether it is done.

@@ -8,6 +8,7 @@ const STATUS = nodeStatus({
   incarnation: 5,
   version: 12,
   operations: 3,
+  copiesWaiting: 2,
   shards: [
     shardStatus({
       epoch: 4,
@@ -17,6 +18,19 @@ const STATUS = nodeStatus({
       lag: 2,
       keys: 7,
       logBytes: 99,
+      feeds: [
+        {
+          learner: "n3",
+          kind: "copy",
+          slotsSent: 4_096,
+          slots: 16_384,
+          bytesSent: 3_000,
+          keysSent: 25,
+          keys: 100,
+          sinceMs: 2_000,
+          isFed: false,
+        },
+      ],
     }),
   ],
   peers: [{ node: "n2", connected: true, silentMs: 25 }],
@@ -51,6 +65,14 @@ describe("metrics", () => {
       status: () => STATUS,
       links: () => [{ node: "n2", data: true, heartbeat: false, queuedBytes: 5, sentBytes: 7 }],
       clients: () => 4,
+      disk: () => ({
+        pendingBytes: 5,
+        bytesWritten: 6,
+        batches: 7,
+        lastFlushMs: 8,
+        checkpointAgeMs: 9_000,
+        failure: undefined,
+      }),
     });
     for (let i = 0; i < 2; i++) {
       const samples = await scrape(metrics);
@@ -67,6 +89,18 @@ describe("metrics", () => {
         'hothot_peer_silence_seconds{peer="n2"}': 0.025,
         hothot_node_ready: 1,
         hothot_clients: 4,
+        hothot_disk_pending_bytes: 5,
+        hothot_disk_written_bytes: 6,
+        hothot_disk_batches: 7,
+        hothot_disk_last_flush_seconds: 0.008,
+        hothot_disk_checkpoint_age_seconds: 9,
+        hothot_disk_failed: 0,
+        'hothot_feed_sent_bytes{shard="0",learner="n3"}': 3_000,
+        'hothot_feed_bytes_per_second{shard="0",learner="n3"}': 1_500,
+        'hothot_feed_remaining_seconds{shard="0",learner="n3"}': 6,
+        'hothot_feed_sent_slots{shard="0",learner="n3"}': 4_096,
+        'hothot_feed_slots{shard="0",learner="n3"}': 16_384,
+        hothot_copies_waiting: 2,
       };
       for (const [name, value] of Object.entries(expected)) {
         assert.equal(samples.get(name), value, name);
@@ -77,7 +111,12 @@ describe("metrics", () => {
   });
 
   it("count commands, commits, refusals and failovers", async () => {
-    const metrics = new NodeMetrics({ status: () => undefined, links: () => [], clients: () => 0 });
+    const metrics = new NodeMetrics({
+      status: () => undefined,
+      links: () => [],
+      clients: () => 0,
+      disk: () => undefined,
+    });
     metrics.onCommand("set", "ok", 0.0002);
     metrics.onCommand("set", "ok", 0.3);
     metrics.onCommand("get", "error", 0.1);

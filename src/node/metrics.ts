@@ -2,7 +2,13 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { Refusal, type Reply } from "../data/reply.ts";
-import type { CoreCounters, CoreEvent, NodeStatus } from "../replica/surface.ts";
+import {
+  type CoreCounters,
+  type CoreEvent,
+  type FeedStatus,
+  type NodeStatus,
+  remainingMs,
+} from "../replica/surface.ts";
 
 /** What metrics read when they are asked for. */
 export interface MetricsSources {
@@ -17,6 +23,17 @@ export interface MetricsSources {
   }[];
   /** Open RESP connections. */
   readonly clients: () => number;
+  /** Of the durable copy; undefined where there is none, or while a failed disk is tried again. */
+  readonly disk: () =>
+    | {
+        readonly pendingBytes: number;
+        readonly bytesWritten: number;
+        readonly batches: number;
+        readonly lastFlushMs: number;
+        readonly checkpointAgeMs: number;
+        readonly failure: string | undefined;
+      }
+    | undefined;
 }
 
 /** From 50 µs to 5 s: a local read is at the one end, a command that waited for a failover at the other. */
@@ -109,6 +126,8 @@ export class NodeMetrics {
       registers,
     });
     this.#addGauges();
+    this.#addFeedGauges();
+    this.#addDiskGauges();
     this.#addCoreCounters();
   }
 
@@ -236,6 +255,68 @@ export class NodeMetrics {
           if (peer.silentMs !== undefined) set({ peer: peer.node }, peer.silentMs / 1000);
         }
       },
+    );
+  }
+
+  #addFeedGauges(): void {
+    const { status } = this.#sources;
+    const perFeed = (name: string, help: string, value: (feed: FeedStatus) => number): void => {
+      this.#gauge(`hothot_feed_${name}`, help, ["shard", "learner"], (set) => {
+        for (const { shard, feeds } of status()?.shards ?? []) {
+          for (const feed of feeds) set({ shard, learner: feed.learner }, value(feed));
+        }
+      });
+    };
+    perFeed(
+      "sent_bytes",
+      "Bytes of keys and values copied to the learner.",
+      (feed) => feed.bytesSent,
+    );
+    perFeed("sent_slots", "Slots that the learner was sent.", (feed) => feed.slotsSent);
+    perFeed("slots", "Slots of the shard.", (feed) => feed.slots);
+    perFeed("bytes_per_second", "Rate of the copy to the learner since it began.", (feed) =>
+      feed.sinceMs > 0 ? (feed.bytesSent * 1000) / feed.sinceMs : 0,
+    );
+    perFeed(
+      "remaining_seconds",
+      "Time that the copy still takes at its rate so far.",
+      (feed) => remainingMs(feed) / 1000,
+    );
+    this.#gauge(
+      "hothot_copies_waiting",
+      "Full copies that wait for their turn at this node.",
+      [],
+      (set) => set({}, status()?.copiesWaiting ?? 0),
+    );
+  }
+
+  #addDiskGauges(): void {
+    const { disk } = this.#sources;
+    const gauge = (
+      name: string,
+      help: string,
+      value: (status: NonNullable<ReturnType<typeof disk>>) => number,
+    ): void => {
+      this.#gauge(`hothot_disk_${name}`, help, [], (set) => {
+        const found = disk();
+        if (found !== undefined) set({}, value(found));
+      });
+    };
+    gauge("pending_bytes", "Bytes that wait to be written.", (found) => found.pendingBytes);
+    gauge("written_bytes", "Bytes written since the start.", (found) => found.bytesWritten);
+    gauge("batches", "Batches written since the start.", (found) => found.batches);
+    gauge(
+      "last_flush_seconds",
+      "Time of the last batch that was synced.",
+      (found) => found.lastFlushMs / 1000,
+    );
+    gauge(
+      "checkpoint_age_seconds",
+      "Age of the oldest checkpoint of a shard.",
+      (found) => found.checkpointAgeMs / 1000,
+    );
+    gauge("failed", "1 if the disk failed and nothing is written.", (found) =>
+      found.failure === undefined ? 0 : 1,
     );
   }
 

@@ -11,7 +11,7 @@ export type JournalItem =
   | { readonly kind: "started"; readonly shard: ShardId; readonly epoch: number }
   /** The state is no prefix of the shard's log any more, or none of this node's business: what is stored is to be deleted. */
   | { readonly kind: "void"; readonly shard: ShardId }
-  /** After `void`: the state is a prefix again. All of it is to be stored, beginning with a checkpoint. */
+  /** At first, and after `void`: the state is a prefix. All of it is to be stored, beginning with a checkpoint. */
   | { readonly kind: "whole"; readonly shard: ShardId };
 
 /** What is stored beside a shard's keys. */

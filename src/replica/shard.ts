@@ -18,7 +18,7 @@ import { Courier } from "./courier.ts";
 import { Donor } from "./donor.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
-import type { Checkpoint, RestoredLog } from "./journal.ts";
+import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
 import { LagMarks } from "./lag-marks.ts";
 import { Learner } from "./learner.ts";
 import { Log } from "./log.ts";
@@ -95,6 +95,8 @@ export class Shard {
   #otherMembers: readonly Member[] = [];
   #positions = new Map<NodeId, Position>();
   #ackDue = false;
+  /** The disk, if there is one, holds the state or is about to; entries go on from there. */
+  #isStored = false;
   #installedMs = 0;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
   #lag = new LagMarks();
@@ -315,7 +317,7 @@ export class Shard {
     this.#clear();
     this.learner.isIntact = true;
     this.learner.reset();
-    this.#host.journal({ kind: "void", shard: this.id });
+    this.#journalVoid();
   }
 
   #clear(): void {
@@ -450,7 +452,7 @@ export class Shard {
     if (this.startedEpoch < membership.since) this.provenSinceMs = this.#host.now.monoMs;
     this.isStarted = true;
     this.startedEpoch = this.epoch;
-    this.#host.journal({ kind: "started", shard: this.id, epoch: this.epoch });
+    this.#journal({ kind: "started", shard: this.id, epoch: this.epoch });
     this.expectSaved();
     this.#ackDue = true;
     this.#host.beatSoon();
@@ -548,7 +550,7 @@ export class Shard {
     this.uncommittedBytes += bytes;
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
     if (this.learner.isIntact) {
-      this.#host.journal({ kind: "entries", shard: this.id, entries: [entry] });
+      this.#journal({ kind: "entries", shard: this.id, entries: [entry] });
       if (this.isStarted || this.learner.isWhole) this.expectSaved();
     }
     this.#ackDue = true;
@@ -733,13 +735,25 @@ export class Shard {
     this.startedEpoch = 0;
     this.#stamps.reset(start.stamps);
     this.seeWall(start.wallMs);
-    this.#host.journal({ kind: "void", shard: this.id });
+    this.#journalVoid();
   }
 
   /** The state is a prefix again. */
   copyEnded(): void {
+    this.#isStored = true;
     this.#host.journal({ kind: "whole", shard: this.id });
     this.expectSaved();
+  }
+
+  /** What goes on from the present state; a disk that has nothing of it gets all of it first. */
+  #journal(item: JournalItem): void {
+    if (!this.#isStored) this.copyEnded();
+    this.#host.journal(item);
+  }
+
+  #journalVoid(): void {
+    if (this.#isStored) this.#host.journal({ kind: "void", shard: this.id });
+    this.#isStored = false;
   }
 
   /** A disk in place of a broken one knows nothing of what this node holds. */
@@ -764,6 +778,7 @@ export class Shard {
   /** Goes on from what a disk gave back; the machine holds the state as of the last entry already. */
   restore({ checkpoint, entries, startedEpoch }: RestoredLog): void {
     assert(this.epoch === 0, "a disk is read before the first epoch is installed");
+    this.#isStored = true;
     this.#stamps.reset(checkpoint.stamps);
     this.startedEpoch = startedEpoch;
     const [first] = entries;

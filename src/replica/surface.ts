@@ -229,6 +229,12 @@ export interface FeedStatus {
   readonly isFed: boolean;
 }
 
+/** @returns the time that a copy still takes at its rate so far, ms; 0 if it is all sent, or nothing is known. */
+export function remainingMs({ keysSent, keys, sinceMs }: FeedStatus): number {
+  if (keysSent === 0 || keysSent >= keys) return 0;
+  return (sinceMs * (keys - keysSent)) / keysSent;
+}
+
 export interface NodeStatus {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;

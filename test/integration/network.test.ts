@@ -45,14 +45,22 @@ test("each impairment does to packets what it says, and nothing else", {
   ];
   const arrived = (all: readonly Arrivals[]): number[] => all.map((each) => each.count);
 
-  assert.deepEqual(arrived(await measure(there, back, aside)), [PACKETS, PACKETS, PACKETS]);
+  const heal = async (): Promise<void> => {
+    await network.heal();
+    // Hardware addresses that could not be asked for meanwhile are asked for again within a second or so.
+    await until("all arrives again", async () =>
+      arrived(await measure(there, back, aside)).every((count) => count === PACKETS),
+    );
+  };
+
+  await heal();
   await network.impair({ n1: { deafTo: ["n2"] } });
   assert.deepEqual(arrived(await measure(there, back, ["n3", "n1"])), [PACKETS, 0, PACKETS]);
-  await network.heal();
+  await heal();
   for (const impairment of [{ isSilent: true }, { isUnplugged: true }] as const) {
     await network.impair({ n1: impairment });
     assert.deepEqual(arrived(await measure(there, back, aside)), [0, 0, PACKETS]);
-    await network.heal();
+    await heal();
   }
   await network.impair({ n1: { lossShare: 0.5 } });
   const [lossyThere, lossyBack, whole] = arrived(await measure(there, back, aside));
@@ -60,14 +68,14 @@ test("each impairment does to packets what it says, and nothing else", {
     assert.ok(count !== undefined && count > 0.3 * PACKETS && count < 0.7 * PACKETS, `${count}`);
   }
   assert.equal(whole, PACKETS);
-  await network.heal();
-  await network.impair({ n1: { rateKbit: 100 } });
+  await heal();
+  await network.impair({ n1: { rateKbit: 500 } });
   const [slowThere, slowBack, fast] = arrived(await send("burst", [there, back, aside]));
   for (const count of [slowThere, slowBack]) {
     assert.ok(count !== undefined && count > 0 && count < 0.9 * PACKETS, `${count}`);
   }
   assert.equal(fast, PACKETS);
-  await network.heal();
+  await heal();
   await network.impair({ n1: { delay: { delayMs: 200, jitterMs: 50 } } });
   const delayed = await measure(there, back);
   assert.deepEqual(arrived(delayed), [PACKETS, PACKETS]);
@@ -75,10 +83,9 @@ test("each impairment does to packets what it says, and nothing else", {
     assert.ok(fastestMs >= 149, `${fastestMs} ms`);
     assert.ok(slowestMs - fastestMs > 50, "the delay varies");
   }
-  await network.heal();
-  const healed = await measure(there, back, aside);
-  assert.deepEqual(arrived(healed), [PACKETS, PACKETS, PACKETS]);
-  for (const { fastestMs } of healed) assert.ok(fastestMs < 149, `${fastestMs} ms`);
+  await heal();
+  const { fastestMs } = (await measure(there))[0] ?? { fastestMs: Number.NaN };
+  assert.ok(fastestMs < 149, `${fastestMs} ms`);
 });
 
 test("two-machines-suffice", { skip, timeout: 240_000 }, async (t) => {

@@ -67,9 +67,9 @@ export class BedNetwork {
     const delayed = entries.flatMap(([member, { delay }]) =>
       delay === undefined ? [] : [{ member, delay }],
     );
-    const first = delayed[0];
-    if (first !== undefined) await this.#delay(first.member, first.delay);
-    if (delayed.length > 1) throw new CliError("Only one member of a bed can be far away.");
+    const [far, ...more] = delayed;
+    if (more.length > 0) throw new CliError("Only one member of a bed can be far away.");
+    if (far !== undefined) await this.#delay(far.member, far.delay);
     await Promise.all(
       entries.flatMap(([member, { rateKbit }]) =>
         rateKbit === undefined

@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
   router: ["kit", "data", "commands", "replica"],
   server: ["kit", "data", "resp", "commands", "router", "replica"],
   http: ["kit", "data", "router", "replica"],
-  node: ["kit", "data", "commands", "replica", "peers", "register", "router"],
+  node: ["kit", "data", "commands", "replica", "peers", "register", "router", "store"],
   cli: "all",
   main: "all",
 };

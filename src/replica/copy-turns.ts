@@ -8,10 +8,38 @@ export interface CopyTurn {
 }
 
 export class CopyTurns {
+  readonly #bytesPerMs: number;
+  readonly #burstBytes: number;
+  /** Bytes that may be sent at `#atMs`; below 0 after a piece that was larger. */
+  #allowance: number;
+  #atMs = Number.NEGATIVE_INFINITY;
   #current: CopyTurn | undefined;
   /** In the order of asking. */
   readonly #waiting = new Map<string, CopyTurn>();
   #notBeforeMs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * @param bytesPerSecond the rate of all full copies together.
+   * @param burstBytes what may be sent at once after a pause.
+   */
+  constructor(bytesPerSecond: number, burstBytes: number) {
+    this.#bytesPerMs = bytesPerSecond / 1_000;
+    this.#burstBytes = burstBytes;
+    this.#allowance = burstBytes;
+  }
+
+  /** Whether another piece of a copy may be sent now. */
+  maySend(nowMs: number): boolean {
+    const sinceMs = nowMs - this.#atMs;
+    this.#atMs = nowMs;
+    this.#allowance = Math.min(this.#burstBytes, this.#allowance + sinceMs * this.#bytesPerMs);
+    return this.#allowance > 0;
+  }
+
+  /** A piece was sent. */
+  sent(bytes: number): void {
+    this.#allowance -= bytes;
+  }
 
   /** The copy under way; undefined if none is. */
   get current(): CopyTurn | undefined {

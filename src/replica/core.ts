@@ -50,15 +50,18 @@ import type {
 export const DEFAULT_LIMITS: Limits = {
   operationsMax: 100_000,
   uncommittedBytesMax: 16 << 20,
-  retainedBytesMax: 1 << 20,
+  retainedBytesMax: 4 << 20,
   lagMsMax: 2_000,
   operationMsMax: 3_000,
-  copyChunkBytes: 256 << 10,
+  copyChunkBytes: 64 << 10,
   copyWindowBytes: 1 << 20,
+  copyBytesPerSecond: 24 << 20,
 };
 
 /** Chunks of copies, of whatever shards, that one drain reads at most. */
 const COPY_CHUNKS_PER_DRAIN = 2;
+/** Bytes of copies that may be sent at once after a pause: about what the time between two ticks allows. */
+const COPY_BURST_BYTES = 256 << 10;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
@@ -129,7 +132,7 @@ export class Core implements CoreSurface, Host {
   #journal: JournalItem[] = [];
   #filling: ReadonlySet<ShardId> = new Set();
   readonly #restored: NonNullable<CoreOptions["restored"]>;
-  readonly #copies = new CopyTurns();
+  readonly #copies: CopyTurns;
 
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
@@ -178,6 +181,7 @@ export class Core implements CoreSurface, Host {
     this.incarnation = options.incarnation;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
+    this.#copies = new CopyTurns(this.limits.copyBytesPerSecond, COPY_BURST_BYTES);
     this.#createStateMachine = options.createStateMachine;
     this.isFresh = options.restored === undefined;
     this.#restored = options.restored ?? new Map();
@@ -272,7 +276,11 @@ export class Core implements CoreSurface, Host {
 
   takeCopyTurn(): boolean {
     this.#copyTurns -= 1;
-    return this.#copyTurns >= 0;
+    return this.#copyTurns >= 0 && this.#copies.maySend(this.now.monoMs);
+  }
+
+  copied(bytes: number): void {
+    this.#copies.sent(bytes);
   }
 
   linkedIncarnation(peer: NodeId): Incarnation | undefined {

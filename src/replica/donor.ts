@@ -166,7 +166,9 @@ export class Donor {
         this.#host.limits.copyChunkBytes,
       );
       const isLast = nextSlot > shard.record.lastSlot;
+      const sentBytes = feed.bytesSent;
       const index = feed.sent(records, nextSlot, isLast);
+      this.#host.copied(feed.bytesSent - sentBytes);
       this.#host.send(node, {
         kind: "copy-chunk",
         shard: shard.id,

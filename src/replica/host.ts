@@ -55,8 +55,10 @@ export interface Host {
   mayCopy(shard: ShardId, learner: NodeId): boolean;
   /** A feed of the learner has ended, or is all sent. */
   copyEnded(shard: ShardId, learner: NodeId): void;
-  /** Whether one more chunk of a copy may be read before the next drain ends: a turn must not take long. */
+  /** Whether one more chunk of a copy may be read before the next drain ends: a turn must not take long, nor a copy all time. */
   takeCopyTurn(): boolean;
+  /** So many bytes of a copy were sent. */
+  copied(bytes: number): void;
   /** Incarnation of the process at the other end of the data link; undefined without a link. */
   linkedIncarnation(peer: NodeId): Incarnation | undefined;
   /** Lets the shard send what is due, and try again what it holds, at the next drain. */

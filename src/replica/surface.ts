@@ -112,6 +112,8 @@ export interface Limits {
   readonly copyChunkBytes: number;
   /** Bytes of a copy that may be under way to one learner. */
   readonly copyWindowBytes: number;
+  /** Rate of all full copies that leave a node, together: its clients need the rest of its time. */
+  readonly copyBytesPerSecond: number;
 }
 
 export interface CoreOptions {

@@ -26,6 +26,7 @@ import { scenario as promotedBeforeEpochStart } from "./promoted-before-epoch-st
 import { scenario as readBehindOwnWrite } from "./read-behind-own-write.ts";
 import { scenario as readBehindRefusedWrite } from "./read-behind-refused-write.ts";
 import { scenario as readThenEffectStamps } from "./read-then-effect-stamps.ts";
+import { scenario as readsElsewhere } from "./reads-elsewhere.ts";
 import { scenario as recoversBesideTheLiving } from "./recovers-beside-the-living.ts";
 import { scenario as registerBlindMember } from "./register-blind-member.ts";
 import { scenario as registerBlindPrimary } from "./register-blind-primary.ts";
@@ -65,6 +66,7 @@ export const SCENARIOS: readonly Scenario[] = [
   readBehindOwnWrite,
   readBehindRefusedWrite,
   readThenEffectStamps,
+  readsElsewhere,
   recoversBesideTheLiving,
   registerBlindMember,
   registerBlindPrimary,

@@ -284,10 +284,14 @@ export class Keyspace {
     // Judged before the first effect, for an entry may change a key several times.
     const newer = new Set<string>();
     for (const effect of effects) {
-      if (effect.kind !== "flush" && this.#seqOf(effect.key) >= seq) newer.add(effect.key);
+      if (effect.kind === "flush") {
+        this.forEach((record) => {
+          if (record.seq >= seq) newer.add(record.key);
+        });
+      } else if (this.#seqOf(effect.key) >= seq) newer.add(effect.key);
     }
     for (const effect of effects) {
-      if (effect.kind === "flush") this.#flushOlder(seq);
+      if (effect.kind === "flush") this.#flushAllBut(newer, seq);
       else if (newer.has(effect.key)) continue;
       else if (effect.kind === "delete" || effect.kind === "expire") {
         if (this.#seqOf(effect.key) > 0) this.#apply(effect, seq);
@@ -299,11 +303,8 @@ export class Keyspace {
     return this.#slots.get(this.#placeOf(key))?.get(key)?.seq ?? 0;
   }
 
-  #flushOlder(seq: number): void {
-    const kept: KeyRecord[] = [];
-    this.forEach((record) => {
-      if (record.seq >= seq) kept.push(record);
-    });
+  #flushAllBut(keys: ReadonlySet<string>, seq: number): void {
+    const kept = [...keys].flatMap((key) => this.record(key) ?? []);
     this.#apply({ kind: "flush" }, seq);
     this.copyIn(kept);
   }

@@ -19,6 +19,7 @@ import type { Register } from "../register/register.ts";
 import type { Configuration, Incarnation, NodeRecord } from "../replica/configuration.ts";
 import { Core } from "../replica/core.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
+import type { ReadPolicy } from "../replica/read-balancer.ts";
 import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
@@ -40,6 +41,8 @@ export interface NodeOptions {
   readonly clusterId?: string;
   /** The file with the cluster's secret; by default `HOTHOT_SECRET` of the environment, and without that there is none. */
   readonly secretFile?: string;
+  /** How the node chooses whom to ask about shards of which it is no replica. */
+  readonly readPolicy?: ReadPolicy;
   /** Where the node keeps its durable copy, as the cluster's settings ask for; undefined for nowhere. */
   readonly disk?: DiskPlace;
   /** Address to listen on; by default the node's own in the configuration. */
@@ -193,6 +196,7 @@ async function startNode(
       incarnation,
       createStateMachine: ({ firstSlot, lastSlot }) => new ShardEngine({ firstSlot, lastSlot }),
       ...(restored === undefined ? {} : { restored }),
+      ...(options.readPolicy === undefined ? {} : { readPolicy: options.readPolicy }),
     }),
     ...(disk === undefined ? {} : { journal: disk }),
     createLinks: (handler) => {

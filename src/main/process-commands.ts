@@ -3,6 +3,7 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { parsePort } from "../cli/options.ts";
+import { READ_POLICIES, type ReadPolicy } from "../replica/read-balancer.ts";
 import type { LogLevel } from "./log.ts";
 import type { NodeOptions } from "./node-process.ts";
 
@@ -28,6 +29,7 @@ interface NodeFlags {
   readonly secretFile?: string;
   readonly dataDir?: string;
   readonly store?: string;
+  readonly readPolicy: ReadPolicy;
   readonly requirepass?: string;
   readonly logLevel: LogLevel;
   readonly enableFaults?: true;
@@ -68,6 +70,14 @@ export function addNodeCommand(program: Command, version: string): void {
         "keep the durable copy in a Redis server instead: redis://host:port[/db], of this node alone",
       ).conflicts("dataDir"),
     )
+    .addOption(
+      new Option(
+        "--read-policy <policy>",
+        "which in-sync copy is asked to read where this node has none",
+      )
+        .choices(READ_POLICIES)
+        .default("least-outstanding"),
+    )
     .option("--requirepass <password>", "what clients have to give with AUTH")
     .addOption(logLevelOption())
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
@@ -85,6 +95,7 @@ export function addNodeCommand(program: Command, version: string): void {
         ...(flags.cluster === undefined ? {} : { clusterId: flags.cluster }),
         ...(flags.host === undefined ? {} : { host: flags.host }),
         ...(flags.secretFile === undefined ? {} : { secretFile: flags.secretFile }),
+        readPolicy: flags.readPolicy,
         ...diskPlaceOf(flags),
         ...(flags.requirepass === undefined
           ? {}

@@ -199,6 +199,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     }),
   }),
   answer: fc.record({ kind: fc.constant("answer"), ...head, counter: natural, reply }),
+  redirect: fc.record({ kind: fc.constant("redirect"), ...head, counter: natural }),
   "fetch-configuration": fc.record({ kind: fc.constant("fetch-configuration") }),
   configuration: fc.record({ kind: fc.constant("configuration"), configuration }),
   "swap-request": fc.record({ kind: fc.constant("swap-request"), id: natural, configuration }),

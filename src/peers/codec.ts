@@ -93,6 +93,7 @@ const KIND = {
   copyStart: 15,
   copyChunk: 16,
   copyAck: 17,
+  redirect: 18,
 } as const;
 
 const EFFECT = {
@@ -300,6 +301,12 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.counter);
       writeReply(writer, message.reply);
       return;
+    case "redirect":
+      writer.u8(KIND.redirect);
+      writer.varint(message.shard);
+      writer.varint(message.epoch);
+      writer.varint(message.counter);
+      return;
     case "fetch-configuration":
       writer.u8(KIND.fetchConfiguration);
       return;
@@ -441,6 +448,13 @@ function readMessage(reader: ByteReader): Message {
         epoch: reader.varint(),
         counter: reader.varint(),
         reply: readReply(reader, 0),
+      };
+    case KIND.redirect:
+      return {
+        kind: "redirect",
+        shard: reader.varint(),
+        epoch: reader.varint(),
+        counter: reader.varint(),
       };
     case KIND.fetchConfiguration:
       return { kind: "fetch-configuration" };

@@ -20,6 +20,7 @@ import type { Counters, Host } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
 import type { Heartbeat, Message, SwapAnswer, SwapRequest } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
+import { ReadBalancer } from "./read-balancer.ts";
 import {
   canForm,
   formed,
@@ -126,6 +127,7 @@ export class Core implements CoreSurface, Host {
   };
 
   readonly isFresh: boolean;
+  readonly readBalancer: ReadBalancer;
   readonly lost = new Set<NodeId>();
   journaled = 0;
   savedItems = 0;
@@ -181,6 +183,7 @@ export class Core implements CoreSurface, Host {
     this.incarnation = options.incarnation;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
+    this.readBalancer = new ReadBalancer(options.readPolicy ?? "least-outstanding");
     this.#copies = new CopyTurns(this.limits.copyBytesPerSecond, COPY_BURST_BYTES);
     this.#createStateMachine = options.createStateMachine;
     this.isFresh = options.restored === undefined;

@@ -5,6 +5,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
 import type { Outcome } from "./ports.ts";
@@ -29,6 +30,10 @@ interface Pending {
   state: "held" | "attached" | "sent" | "ordered" | "done";
   /** Of its stamp; 0 while it has none. */
   counter: number;
+  /** Whom it was sent to last. */
+  target: NodeId;
+  /** A read that another replica could not answer, or one behind such a read. */
+  isForPrimary: boolean;
   /** It was sent while this node was no member, so that its entry may stand where this node has only the copied state. */
   wasSentBlind: boolean;
   /** It was sent or run, so that without an answer its outcome is unknown. */
@@ -47,6 +52,8 @@ interface Session {
   undecided: number;
   held: number;
   sentReads: number;
+  /** Whom the session's reads under way were sent to: the later ones go there too, so that none overtakes another. */
+  readTarget: NodeId;
   /** Undecided writes, in the order of submission. */
   readonly writes: Set<Pending>;
   /** Forwarded reads that have their answer, and are to be asked again if a write before them has to be. */
@@ -85,6 +92,8 @@ export class Courier {
       submittedMs: this.#host.now.monoMs,
       state: "held",
       counter: 0,
+      target: "",
+      isForPrimary: false,
       wasSentBlind: false,
       mayHaveRun: false,
       reply: null,
@@ -107,6 +116,7 @@ export class Courier {
         undecided: 0,
         held: 0,
         sentReads: 0,
+        readTarget: "",
         writes: new Set(),
         answered: [],
         lastSent: undefined,
@@ -226,11 +236,33 @@ export class Courier {
   }
 
   #forward(pending: Pending, session: Session): boolean {
-    if (!this.#shard.canForward) return false;
-    this.#sendForward(pending);
+    const target = this.#targetOf(pending, session);
+    if (target === undefined) return false;
+    pending.target = target;
     if (pending.operation.request.isWrite) session.lastSent = pending;
-    else session.sentReads += 1;
+    else {
+      session.sentReads += 1;
+      session.readTarget = target;
+      this.#host.readBalancer.began(target);
+    }
+    this.#sendForward(pending);
     return true;
+  }
+
+  /** Whom to ask; undefined if nobody can be asked now. */
+  #targetOf(pending: Pending, session: Session): NodeId | undefined {
+    const shard = this.#shard;
+    const { primary } = shard.record;
+    const reachable = shard.canForward ? primary : undefined;
+    // Only the primary has what the session wrote last.
+    if (pending.operation.request.isWrite || pending.isForPrimary || session.writes.size > 0) {
+      return reachable;
+    }
+    if (session.sentReads === 0 || this.#host.mutant === "scatters-reads") {
+      return this.#host.readBalancer.choose(shard.readTargets) ?? reachable;
+    }
+    if (session.readTarget === primary) return reachable;
+    return shard.readTargets.includes(session.readTarget) ? session.readTarget : undefined;
   }
 
   #sendForward(pending: Pending): void {
@@ -238,7 +270,7 @@ export class Courier {
     pending.mayHaveRun = true;
     if (!this.#shard.isMember) pending.wasSentBlind = true;
     this.#host.counters.forwarded += 1;
-    this.#host.send(this.#shard.record.primary, {
+    this.#host.send(pending.target, {
       kind: "forward",
       shard: this.#shard.id,
       epoch: this.#shard.epoch,
@@ -302,6 +334,7 @@ export class Courier {
     if (session.lastSent === pending) session.lastSent = undefined;
     if (pending.state === "sent" && !pending.operation.request.isWrite) {
       session.sentReads -= 1;
+      this.#host.readBalancer.ended(pending.target);
       this.#host.touch(this.#shard.id);
     }
   }
@@ -384,10 +417,10 @@ export class Courier {
     }
   }
 
-  /** The primary's answer by message, in the present epoch. */
-  answered(counter: number, reply: Reply): void {
+  /** A replica's answer by message, in the present epoch. */
+  answered(from: NodeId, counter: number, reply: Reply): void {
     const pending = this.#stamped.get(counter);
-    if (pending?.state !== "sent") return;
+    if (pending?.state !== "sent" || pending.target !== from) return;
     const session = this.#session(pending);
     if (pending.operation.request.isWrite || !hasEarlierWrite(session, pending)) {
       this.#finish(pending, reply);
@@ -425,6 +458,7 @@ export class Courier {
         pending.counter = 0;
       }
       pending.state = "held";
+      pending.isForPrimary = false;
       session.held += 1;
     }
     for (const session of this.#sessions.values()) session.answered = [];
@@ -456,11 +490,46 @@ export class Courier {
     }
   }
 
-  /** A new link to the primary: copies may have been lost with the old one. */
-  linkUp(): void {
-    if (!this.#shard.canForward || this.#host.mutant === "never-resends") return;
+  /** A replica cannot answer a read: the primary is asked, also for what the session asked after it. */
+  redirected(from: NodeId, counter: number): void {
+    const first = this.#stamped.get(counter);
+    if (first?.state !== "sent" || first.target !== from) return;
+    const { session } = first.operation;
+    this.#holdForPrimary(
+      (read) =>
+        read === first ||
+        (session !== 0 &&
+          read.operation.session === session &&
+          read.index > first.index &&
+          read.target === from),
+    );
+  }
+
+  /** The link to a replica is gone: the primary is asked what that one was to answer. */
+  linkDown(peer: NodeId): void {
+    if (peer === this.#shard.record.primary) return;
+    this.#holdForPrimary((read) => read.target === peer);
+  }
+
+  #holdForPrimary(isMeant: (read: Pending) => boolean): void {
+    const meant = [...this.#stamped.values()].filter(
+      (read) => read.state === "sent" && !read.operation.request.isWrite && isMeant(read),
+    );
+    for (const read of meant.sort((a, b) => a.index - b.index)) {
+      const session = this.#session(read);
+      this.#leaveSent(read, session);
+      read.isForPrimary = true;
+      this.#hold(read, session);
+    }
+    if (meant.length > 0) this.#host.touch(this.#shard.id);
+  }
+
+  /** A new link: what was sent over the old one may have been lost with it. */
+  linkUp(peer: NodeId): void {
+    const { canForward, record } = this.#shard;
+    if (peer !== record.primary || !canForward || this.#host.mutant === "never-resends") return;
     for (const pending of this.#stamped.values()) {
-      if (pending.state !== "sent") continue;
+      if (pending.state !== "sent" || pending.target !== peer) continue;
       this.#host.counters.resent += 1;
       this.#sendForward(pending);
     }

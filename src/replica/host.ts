@@ -5,6 +5,7 @@ import type { Incarnation, NodeId, Settings, ShardId } from "./configuration.ts"
 import type { JournalItem } from "./journal.ts";
 import type { Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
+import type { ReadBalancer } from "./read-balancer.ts";
 import type { CoreEvent, Limits, Operation, Time } from "./surface.ts";
 
 export interface Counters {
@@ -27,6 +28,7 @@ export interface Host {
   readonly now: Time;
   readonly settings: Settings;
   readonly counters: Counters;
+  readonly readBalancer: ReadBalancer;
   /** The node hands everything over and orders nothing more. */
   readonly isDraining: boolean;
   /** Test only: the rule that is deliberately broken. */

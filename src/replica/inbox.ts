@@ -53,14 +53,14 @@ export class Inbox {
   }
 
   receive(from: NodeId, message: Forward): void {
-    const { epoch, isPrimary, canOrder } = this.#shard;
+    const { epoch, isPrimary, isMember } = this.#shard;
     if (message.epoch < epoch) return;
     if (message.epoch > epoch) {
       if (this.#waiting.length < EARLY_FORWARDS_MAX) this.#waiting.push({ from, message });
       return;
     }
-    if (!isPrimary) return;
-    if (this.#waiting.length === 0 && canOrder) this.#runOne(from, message);
+    if (!isPrimary && (message.request.isWrite || !isMember)) return;
+    if (this.#waiting.length === 0 && this.#canRun) this.#runOne(from, message);
     else this.#waiting.push({ from, message });
   }
 
@@ -68,11 +68,16 @@ export class Inbox {
   run(): void {
     let done = 0;
     for (const { from, message } of this.#waiting) {
-      if (!this.#shard.canOrder || message.epoch > this.#shard.epoch) break;
+      if (!this.#canRun || message.epoch > this.#shard.epoch) break;
       this.#runOne(from, message);
       done += 1;
     }
     if (done > 0) this.#waiting.splice(0, done);
+  }
+
+  /** The primary runs all commands, another in-sync replica reads. */
+  get #canRun(): boolean {
+    return this.#shard.isPrimary ? this.#shard.canOrder : this.#shard.serves;
   }
 
   #runOne(from: NodeId, message: Forward): void {
@@ -80,6 +85,10 @@ export class Inbox {
     const { stamp, request } = message;
     // What a dead predecessor of the forwarder sent concerns nobody.
     if (this.#host.linkedIncarnation(from) !== stamp.incarnation || stamp.node !== from) return;
+    if (!shard.isPrimary) {
+      this.#readForOther(from, message);
+      return;
+    }
     const found = shard.findStamp(stamp);
     if (found === "done") return;
     if (found !== undefined) {
@@ -102,6 +111,13 @@ export class Inbox {
     else if (shard.isAsync && !this.#isMember(from)) this.#answer(stamp, outcome.reply);
   }
 
+  #readForOther(from: NodeId, { stamp, request }: Forward): void {
+    const { id: shard, epoch } = this.#shard;
+    const outcome = this.#shard.read(request);
+    if (outcome !== undefined) this.#answerRead(stamp, outcome, 0);
+    else this.#host.send(from, { kind: "redirect", shard, epoch, counter: stamp.counter });
+  }
+
   /** An entry is committed: tells those who wait for it. */
   committed(seq: number, entry: Entry | undefined): void {
     const stamp = entry?.stamp;
@@ -109,6 +125,7 @@ export class Inbox {
     // An in-sync member sees its own stamp in the log, and under async replication everybody has been answered.
     if (
       stamp !== undefined &&
+      this.#shard.isPrimary &&
       !this.#shard.isAsync &&
       stamp.node !== nodeId &&
       !this.#isMember(stamp.node)

@@ -147,6 +147,14 @@ export interface Answer {
   readonly reply: Reply;
 }
 
+/** A replica cannot answer a forwarded read, for only the primary can tell whether a key has ended (R11). */
+export interface Redirect {
+  readonly kind: "redirect";
+  readonly shard: ShardId;
+  readonly epoch: number;
+  readonly counter: number;
+}
+
 export interface FetchConfiguration {
   readonly kind: "fetch-configuration";
 }
@@ -245,6 +253,7 @@ export type Message =
   | Tail
   | Forward
   | Answer
+  | Redirect
   | FetchConfiguration
   | ConfigurationNotice
   | SwapRequest

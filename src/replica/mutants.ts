@@ -13,6 +13,7 @@ export const MUTANTS = {
   "arrival-is-ack": "R3: what was sent to a member counts as acknowledged",
   "dirty-reads": "R4: reads do not wait for uncommitted effects",
   "reads-overtake": "R4: a read does not wait for its session's forwarded writes",
+  "scatters-reads": "R4: a session's pipelined reads are sent to different replicas",
   "no-lease": "R5: everyone serves without a lease",
   "echo-of-any-epoch": "R5: echoes count whatever epoch they name",
   "counts-predecessors": "R5: heartbeats of another incarnation of a member count for it",

@@ -1,6 +1,6 @@
 /** What those who bring commands to a shard, its courier and its inbox, need of it. What each does is said in `Shard`. */
 
-import type { Member, ShardId, ShardRecord } from "./configuration.ts";
+import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Stamp } from "./messages.ts";
 import type { Outcome, Request } from "./ports.ts";
 import type { OrderedStamp } from "./stamps.ts";
@@ -20,6 +20,8 @@ export interface ShardView {
   readonly serves: boolean;
   readonly canOrder: boolean;
   readonly canForward: boolean;
+  /** In-sync replicas that this node, which is none, can ask to read. */
+  readonly readTargets: readonly NodeId[];
   readonly commitSeq: number;
   read(request: Request): Outcome | undefined;
   readAsLogged(request: Request): Outcome | undefined;

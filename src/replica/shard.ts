@@ -198,6 +198,13 @@ export class Shard {
     return incarnation !== undefined && incarnation === this.#incarnationOfMember(primary);
   }
 
+  get readTargets(): readonly NodeId[] {
+    if (this.isMember) return [];
+    return this.#otherMembers.flatMap(({ node, incarnation }) =>
+      this.#host.linkedIncarnation(node) === incarnation ? [node] : [],
+    );
+  }
+
   get isBelowMin(): boolean {
     return this.record.inSync.length < this.#host.settings.minInSync;
   }
@@ -677,7 +684,7 @@ export class Shard {
     this.#host.counters.committed += seq - from;
     for (let at = from + 1; at <= seq; at += 1) {
       this.uncommittedBytes -= this.log.bytesAt(at);
-      if (this.isPrimary) this.#inbox.committed(at, this.log.at(at));
+      this.#inbox.committed(at, this.log.at(at));
       if (this.isMember) this.courier.committed(at, this.isBelowMin);
     }
     this.machine.committed(seq);
@@ -919,7 +926,12 @@ export class Shard {
         this.#inbox.receive(from, message);
         break;
       case "answer":
-        if (message.epoch === this.epoch) this.courier.answered(message.counter, message.reply);
+        if (message.epoch === this.epoch) {
+          this.courier.answered(from, message.counter, message.reply);
+        }
+        break;
+      case "redirect":
+        if (message.epoch === this.epoch) this.courier.redirected(from, message.counter);
         break;
       case "epoch-start":
         this.#onEpochStart(from, message);
@@ -958,11 +970,11 @@ export class Shard {
   }
 
   connected(peer: NodeId): void {
+    this.courier.linkUp(peer);
     if (peer !== this.record.primary) return;
     if (this.record.inSync.some((member) => member.node === this.#host.nodeId)) {
       if (!this.isPrimary && this.#isListedNow()) this.sendPosition(peer);
     }
-    this.courier.linkUp();
     this.#host.touch(this.id);
   }
 
@@ -975,6 +987,7 @@ export class Shard {
     this.donor.drop(peer);
     this.recovery.disconnected(peer);
     this.#inbox.disconnected(peer);
+    this.courier.linkDown(peer);
     if (peer === this.record.primary && !this.isMember) this.learner.reset();
   }
 

@@ -6,6 +6,7 @@ import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
 import type { Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request, StateMachine } from "./ports.ts";
+import type { ReadPolicy } from "./read-balancer.ts";
 
 /** Clock readings at the moment of use: taken after what they are passed with has arrived. */
 export interface Time {
@@ -121,6 +122,8 @@ export interface CoreOptions {
   readonly incarnation: Incarnation;
   readonly createStateMachine: (shard: ShardRecord) => StateMachine;
   readonly limits?: Partial<Limits>;
+  /** How this node chooses whom to ask about shards of which it is no replica; `least-outstanding` by default. */
+  readonly readPolicy?: ReadPolicy;
   /**
    * What this node's disk gave back, with the state as of the end of each log. Undefined if the disk held nothing of this
    * cluster, not even that the node had been here before.

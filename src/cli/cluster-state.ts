@@ -1,7 +1,7 @@
 /**
  * The cluster that `hothot up` runs on this machine, as files in its state directory:
  *
- *     cluster.json     what was started and how; written once
+ *     cluster.json     what is to run and how; written by `up`, and again when a node joins or is removed
  *     NAME.pid.json    the process that runs NAME now or ran it last; written by whoever starts it
  *     NAME.log         what that process printed
  *     NAME.down        there while NAME is to stay down: `hothot kill` makes it, `hothot start` removes it
@@ -71,6 +71,8 @@ export interface ClusterState extends ClusterPlan {
 
 const FILE = "cluster.json";
 const SUPERVISOR = "supervisor";
+/** How long a node may take to hand over and end, before it is killed, ms. */
+const RETIRE_MS_MAX = 8_000;
 
 /**
  * Reads the cluster of a state directory.
@@ -104,6 +106,55 @@ export function writeClusterPlan(dir: string, plan: ClusterPlan): ClusterState {
   mkdirSync(dir, { recursive: true });
   writeAtomically(join(dir, FILE), plan);
   return { ...plan, dir: resolve(dir) };
+}
+
+/** @returns the cluster with the plan as it is now, for nodes may have joined or been removed; as given if it is gone. */
+export function latestState(state: ClusterState): ClusterState {
+  try {
+    const latest = readClusterState(state.dir);
+    return latest.clusterId === state.clusterId ? latest : state;
+  } catch (error) {
+    if (error instanceof CliError) return state;
+    throw error;
+  }
+}
+
+/**
+ * Adds a node to the plan, unless it is there already; it does not run yet.
+ * @throws CliError if another program changes the plan at this moment.
+ */
+export function addNodePlan(state: ClusterState, node: NodePlan): ClusterState {
+  return changePlan(state, (plan) =>
+    plan.nodes.some(({ id }) => id === node.id) ? plan : { ...plan, nodes: [...plan.nodes, node] },
+  );
+}
+
+/**
+ * Ends a node's process, in order if it takes no longer than it should, and takes the node out of the plan.
+ * @throws CliError if the process cannot be ended, or another program changes the plan at this moment.
+ */
+export async function retireNode(state: ClusterState, id: string): Promise<void> {
+  if (!isPlanned(state, id)) return;
+  writeFileSync(downPath(state, id), "");
+  const identity = processOf(state, id);
+  if (identity !== undefined && signalProcess(identity, "SIGTERM")) {
+    signalProcess(identity, "SIGCONT");
+    if (!(await processEnds(identity, RETIRE_MS_MAX))) signalProcess(identity, "SIGKILL");
+    if (!(await processEnds(identity, RETIRE_MS_MAX)))
+      throw new CliError(`${id} (pid ${identity.pid}) cannot be ended.`);
+  }
+  changePlan(state, (plan) => ({ ...plan, nodes: plan.nodes.filter((node) => node.id !== id) }));
+  for (const path of [pidPath(state, id), downPath(state, id)]) rmSync(path, { force: true });
+}
+
+function changePlan(state: ClusterState, change: (plan: ClusterPlan) => ClusterPlan): ClusterState {
+  const unlock = lockLaunch(state, "cluster");
+  try {
+    const { dir, ...plan } = readClusterState(state.dir);
+    return writeClusterPlan(dir, change(plan));
+  } finally {
+    unlock();
+  }
 }
 
 /** Forgets a cluster that has ended: its plan and processes, not its logs. */

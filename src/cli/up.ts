@@ -20,6 +20,7 @@ import {
   type ClusterState,
   clusterExists,
   forgetMarks,
+  latestState,
   liveProcesses,
   logPath,
   type NodePlan,
@@ -169,10 +170,11 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
     });
     return 0;
   } finally {
-    await stopCluster(state, sink.progress, urgent.signal);
-    if (liveProcesses(state).every((id) => id === "supervisor")) {
+    const latest = latestState(state);
+    await stopCluster(latest, sink.progress, urgent.signal);
+    if (liveProcesses(latest).every((id) => id === "supervisor")) {
       if (state.bed !== undefined) removeBed(state.bed);
-      removeClusterPlan(state);
+      removeClusterPlan(latest);
     }
     sink.progress("Stopped.");
     process.off("SIGINT", onSignal);

@@ -7,6 +7,7 @@
 import {
   type ClusterState,
   isKeptDown,
+  latestState,
   launch,
   logPath,
   planOf,
@@ -51,12 +52,28 @@ export interface WatchOptions {
   readonly waits?: RestartWaits;
 }
 
-/** Watches until `stopping` is set. Returns when it starts nothing any more. */
+/**
+ * Watches until `stopping` is set, also nodes that join meanwhile, once they were started, and not those that are removed.
+ * Returns when it starts nothing any more.
+ */
 export async function watchCluster(state: ClusterState, options: WatchOptions): Promise<void> {
-  const keepers = processNames(state).map((id) => new Keeper(state, id, options));
+  const keepers = new Map(
+    processNames(state).map((id) => [id, new Keeper(state, id, options)] as const),
+  );
   while (!options.stopping.aborted) {
-    for (const keeper of keepers) {
-      await keeper.look();
+    const latest = latestState(state);
+    const names = new Set(processNames(latest));
+    for (const id of names) {
+      if (keepers.has(id) || processOf(latest, id) === undefined) continue;
+      keepers.set(id, new Keeper(latest, id, options));
+      options.report(`${id} has joined`);
+    }
+    for (const [id, keeper] of keepers) {
+      if (names.has(id)) await keeper.look();
+      else {
+        keepers.delete(id);
+        options.report(`${id} was removed`);
+      }
       if (options.stopping.aborted) return;
     }
     await pauseUnless(options.stopping, WATCH_INTERVAL_MS);

@@ -73,12 +73,13 @@ export class RegisterLoad {
   }
 
   /**
-   * Writes every key once, over all nodes at the same time. What is refused is sent again: it is the same number, and a machine
+   * Writes every key once, over all nodes that were not announced to die at the same time. What is refused is sent again: it is the same number, and a machine
    * that is too busy to keep leases while it is filled is no trouble yet.
    * @throws Error if a write is refused again and again.
    */
   async fill(): Promise<void> {
-    const { ports, keys } = this.#options;
+    const { keys } = this.#options;
+    const ports = this.#options.ports.filter((_, node) => !this.#dying.has(node));
     await Promise.all(
       ports.map(async (port, index) => {
         const client = await RespClient.connect(port);

@@ -18,6 +18,7 @@ const FAULTS = {
   stutter: (nemesis) => nemesis.stutter(),
   isolate: (nemesis) => nemesis.isolate(),
   "one-way": (nemesis) => nemesis.cut(true),
+  deaf: (nemesis) => nemesis.deafen(),
   "cut-pair": (nemesis) => nemesis.cut(false),
   "reset-link": (nemesis) => nemesis.reset(),
   "slow-node": (nemesis) => nemesis.slow(),
@@ -126,6 +127,19 @@ export class Nemesis {
     this.#later(100, 1_500, () => {
       network.unblock(from, to);
       if (!isOneWay) network.unblock(to, from);
+    });
+  }
+
+  /** A node speaks and hears nobody. */
+  deafen(): void {
+    const deaf = this.#prng.pick(this.#nodes);
+    const { network, register } = this.#world;
+    const others = this.#nodes.filter((node) => node !== deaf);
+    for (const node of others) network.block(node, deaf);
+    register.blind.add(deaf);
+    this.#later(100, 2_500, () => {
+      for (const node of others) network.unblock(node, deaf);
+      register.blind.delete(deaf);
     });
   }
 

@@ -27,7 +27,7 @@ export const scenario: Scenario = {
       });
       queue.after(540, () => {
         world.pause("n1", 4_000);
-        world.pause("n3", 700);
+        world.pause("n3", 1_100);
         queue.after(100, () => world.crash("n1"));
       });
       when(

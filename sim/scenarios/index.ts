@@ -2,6 +2,7 @@
 
 import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
 import { scenario as boundedQueue } from "./bounded-queue.ts";
+import { scenario as deafNode } from "./deaf-node.ts";
 import { scenario as dirtySnapshot } from "./dirty-snapshot.ts";
 import { scenario as divergentReturn } from "./divergent-return.ts";
 import { scenario as divergentTailAck } from "./divergent-tail-ack.ts";
@@ -44,6 +45,7 @@ import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   belowMinAnswersOk,
+  deafNode,
   dirtySnapshot,
   divergentReturn,
   drainToLearner,

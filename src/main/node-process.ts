@@ -212,6 +212,7 @@ async function startNode(
         limits: {
           silentMsMax: Math.max(LINK_LIMITS.silentMsMax, 5 * heartbeatMs),
           aliveMs: Math.max(LINK_LIMITS.aliveMs, 3 * heartbeatMs),
+          backMs: Math.max(LINK_LIMITS.backMs, 3 * heartbeatMs),
         },
         peers: configuration.nodes.map((node) => ({
           id: node.id,

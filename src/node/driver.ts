@@ -6,7 +6,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import type { LinkHandler, PeerAddress } from "../peers/links.ts";
-import { type Register, RegisterError } from "../register/register.ts";
+import { type Register, RegisterError, type SwapResult } from "../register/register.ts";
 import type { Configuration, Incarnation, NodeId, ShardId } from "../replica/configuration.ts";
 import type { JournalItem } from "../replica/journal.ts";
 import type { Message } from "../replica/messages.ts";
@@ -309,7 +309,7 @@ export class Driver implements Door, LinkHandler, DiskUser {
   // --- register ---------------------------------------------------------------------------------------------------
 
   #swap(id: number, configuration: Configuration): void {
-    this.#options.register.swap(configuration).then(
+    this.#swapIfHeard(configuration).then(
       (result) => {
         if (result.outcome === "unknown") this.#observer.registerFailed("swap", result.cause);
         const current = result.outcome === "conflict" ? result.current : undefined;
@@ -325,6 +325,19 @@ export class Driver implements Door, LinkHandler, DiskUser {
         this.#guard((time) => this.#core.swapAnswered(id, outcome, undefined, time));
       },
     );
+  }
+
+  /**
+   * Swaps only when the register has just been heard. A node that can speak and not hear takes all others for dead: its swap
+   * would reach the register and remove them, and it would never learn that it is alone.
+   */
+  async #swapIfHeard(configuration: Configuration): Promise<SwapResult> {
+    const { register } = this.#options;
+    const current = await register.read();
+    if (current !== undefined && current.version >= configuration.version) {
+      return { outcome: "conflict", current };
+    }
+    return register.swap(configuration);
   }
 
   #read(): void {

@@ -66,6 +66,7 @@ export class NodeMetrics {
   readonly #gapSeconds: Histogram;
   readonly #reconfigurationSeconds: Histogram;
   readonly #registerFailures: Counter<"what">;
+  readonly #fullCopies: Counter<"learner" | "step">;
   readonly #clockJumps: Counter;
 
   constructor(sources: MetricsSources) {
@@ -120,6 +121,12 @@ export class NodeMetrics {
       labelNames: ["what"],
       registers,
     });
+    this.#fullCopies = new Counter({
+      name: "hothot_full_copies_total",
+      help: "Full copies of shards that this node began, and that arrived whole (begun, done); no catching up from the log.",
+      labelNames: ["learner", "step"],
+      registers,
+    });
     this.#clockJumps = new Counter({
       name: "hothot_clock_jumps_total",
       help: "Jumps of the wall clock against the monotonic one; each ends all leases of the node.",
@@ -148,6 +155,10 @@ export class NodeMetrics {
   }
 
   event(event: CoreEvent): void {
+    if (event.kind === "copy") {
+      this.#fullCopies.inc({ learner: event.learner, step: event.step });
+      return;
+    }
     if (event.kind !== "failover") return;
     const { detectionMs, reconfigurationMs, gapMs } = event.failover;
     if (detectionMs !== undefined) this.#detectionSeconds.observe(detectionMs / 1000);

@@ -60,6 +60,8 @@ export interface LinkLimits {
   readonly redialMsMax: number;
   /** Connections of a peer of which nothing was heard for so long, no heartbeat either, are reset: TCP alone may take minutes. */
   readonly silentMsMax: number;
+  /** A peer of which nothing was heard for so long gets new connections when its datagrams come again, ms. */
+  readonly backMs: number;
   /** A peer that was heard within this time is alive: another process of its name is a duplicate and is refused. */
   readonly aliveMs: number;
   /** Connections that may be in their handshake at once; one more ends the oldest. */
@@ -73,6 +75,7 @@ export const LINK_LIMITS: LinkLimits = {
   redialMsMin: 20,
   redialMsMax: 200,
   silentMsMax: 2000,
+  backMs: 300,
   aliveMs: 500,
   handshakesMax: 64,
 };
@@ -512,6 +515,7 @@ export class Links {
     }
     const frame = run.heartbeats.take(datagram);
     // A part is a sign of life of the process, if not yet of its shards.
+    this.#noteBack(peer);
     peer.heardAtMs = performance.now();
     peer.beatAtMs = peer.heardAtMs;
     peer.isToldMissing = false;
@@ -887,6 +891,17 @@ export class Links {
       this.#noteMissingBeats(peer, beforeMs);
       const isUp = lanesOf(peer).some((lane) => lane.line !== undefined);
       if (isUp && peer.heardAtMs <= beforeMs) this.#resetPeer(peer, "silent");
+    }
+  }
+
+  /**
+   * A peer that was away and is heard again, by datagrams: what TCP has not got through meanwhile it tries again only after
+   * waits that have grown, so a new connection is faster.
+   */
+  #noteBack(peer: Peer): void {
+    const awayMs = performance.now() - Math.max(peer.heardAtMs, peer.data.line?.sinceMs ?? 0);
+    if (peer.data.line !== undefined && awayMs >= this.#limits.backMs) {
+      this.#resetPeer(peer, "it was away");
     }
   }
 

@@ -87,6 +87,8 @@ interface Peer {
   /** Newest send time received from it. */
   newestSentMs: number;
   heardMs: number | undefined;
+  /** Own send time of the newest heartbeat that it has heard. */
+  echoedMs: number;
   askedConfigurationMs: number;
   /** Leaves out no shard: a heartbeat is due at the next drain. */
   isBeatDue: boolean;
@@ -302,6 +304,7 @@ export class Core implements CoreSurface, Host {
     if (peer.incarnation !== incarnation) {
       peer.incarnation = incarnation;
       peer.newestSentMs = -1;
+      peer.echoedMs = Number.NEGATIVE_INFINITY;
     }
     peer.linked = incarnation;
     peer.isBeatDue = true;
@@ -585,6 +588,7 @@ export class Core implements CoreSurface, Host {
         incarnation: undefined,
         newestSentMs: -1,
         heardMs: undefined,
+        echoedMs: Number.NEGATIVE_INFINITY,
         askedConfigurationMs: Number.NEGATIVE_INFINITY,
         isBeatDue: false,
       };
@@ -733,6 +737,7 @@ export class Core implements CoreSurface, Host {
     const isNewest = beat.sentAtMs > peer.newestSentMs;
     if (isNewest) peer.newestSentMs = beat.sentAtMs;
     const echoMs = beat.echoMs <= this.now.monoMs ? beat.echoMs : -1;
+    peer.echoedMs = Math.max(peer.echoedMs, echoMs);
     const at = { incarnation: beat.fromIncarnation, isNewest, echoMs, wallMs: beat.wallMs };
     for (const shardBeat of beat.shards) {
       const shard = this.#shards[shardBeat.shard];
@@ -839,7 +844,10 @@ export class Core implements CoreSurface, Host {
       this.emit({ kind: "suspected", node, shards: [shard.id], silentMs });
     }
     const isHasty = this.mutant === "no-back-off";
-    const waitMs = isHasty ? 0 : Math.max(0, unreachable - 1) * 2 * heartbeatMs;
+    // Who hears none of several is more likely cut off or deaf itself than the last one alive: the others come first.
+    const isAlone = unreachable > 1 && unreachable === shard.otherMembers.length;
+    const aloneMs = isAlone ? this.settings.leaseMs * (1 + this.settings.driftBound) : 0;
+    const waitMs = isHasty ? 0 : Math.max(0, unreachable - 1) * 2 * heartbeatMs + aloneMs;
     return monoMs - sinceMs >= waitMs ? removable : new Set();
   }
 
@@ -1040,7 +1048,9 @@ export class Core implements CoreSurface, Host {
 
   #onSwapRequest(from: NodeId, request: SwapRequest): void {
     const isOwn = this.#removes(request.configuration, this.nodeId);
-    if (isOwn && this.mutant !== "relays-own-removal") {
+    // Nor for one that does not hear this node: it may hear nobody, and would not learn what became of its swap.
+    const isDeaf = this.now.monoMs - this.#peer(from).echoedMs >= this.settings.leaseMs;
+    if ((isOwn || isDeaf) && this.mutant !== "relays-own-removal") {
       // Who asks for that thinks that this node is dead, and may itself have died since: the swap could leave nobody.
       const { id } = request;
       this.send(from, { kind: "swap-answer", id, outcome: "unknown", configuration: undefined });

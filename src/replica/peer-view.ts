@@ -4,6 +4,12 @@
 export class PeerView {
   /** Newest own send time that the peer has echoed in this epoch. */
   echoMs = Number.NEGATIVE_INFINITY;
+  /** Newest own send time that the peer has heard, whether it echoes for this shard or not: two that wait for each other's echo hear. */
+  hearsMs = Number.NEGATIVE_INFINITY;
+  /** Own time at which `hearsMs` last grew; of the epoch's installation before it did. */
+  hearsAtMs: number;
+  /** At a proven member: since when the peer is not echoed, for it does not hear this node and keeps it from serving. */
+  deafSinceMs: number | undefined;
   /** Own time of the last heartbeat that counted; of the epoch's installation before one did. */
   heardMs: number;
   /** A heartbeat has counted in this epoch. */
@@ -23,6 +29,7 @@ export class PeerView {
 
   constructor(nowMs: number) {
     this.heardMs = nowMs;
+    this.hearsAtMs = nowMs;
     this.ackMovedMs = nowMs;
   }
 }

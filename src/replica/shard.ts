@@ -813,7 +813,10 @@ export class Shard {
       shard: this.id,
       epoch: this.epoch,
       echoes:
-        view.echoes && view.evictingSinceMs === undefined && !this.#host.isFenced(this.id, peer),
+        view.echoes &&
+        view.evictingSinceMs === undefined &&
+        view.deafSinceMs === undefined &&
+        !this.#host.isFenced(this.id, peer),
       ackSeq: this.isStarted || this.learner.isWhole ? Math.max(0, this.#ownSeq) : 0,
       commitSeq: this.commitSeq,
       startedEpoch: this.startedEpoch,
@@ -852,6 +855,11 @@ export class Shard {
       view.counted = true;
       // The peer's lease in the new epoch waits for an echo of this very heartbeat.
       this.#host.beatSoon(from);
+    }
+    if (at.echoMs > view.hearsMs) {
+      view.hearsMs = at.echoMs;
+      view.hearsAtMs = this.#host.now.monoMs;
+      view.deafSinceMs = undefined;
     }
     if (beat.echoes && at.echoMs > view.echoMs) {
       view.echoMs = at.echoMs;
@@ -900,8 +908,9 @@ export class Shard {
   moveDeadlines(byMs: number): void {
     const nowMs = this.#host.now.monoMs;
     for (const view of this.views.values()) {
-      view.heardMs =
-        this.#host.mutant === "stall-restarts" ? nowMs : Math.min(nowMs, view.heardMs + byMs);
+      const restarts = this.#host.mutant === "stall-restarts";
+      view.heardMs = restarts ? nowMs : Math.min(nowMs, view.heardMs + byMs);
+      view.hearsAtMs = restarts ? nowMs : Math.min(nowMs, view.hearsAtMs + byMs);
     }
   }
 
@@ -1007,6 +1016,7 @@ export class Shard {
     if (this.isHolder && !this.#host.isDraining && !this.#isListedNow() && this.epoch > 0) {
       this.learner.tick();
     }
+    this.#watchEchoes();
     if (this.canOrder) {
       const effects = this.machine.expire(this.log.lastSeq + 1, this.wallMs, EXPIRED_PER_TICK);
       if (effects.length > 0) this.#order(undefined, null, effects);
@@ -1065,6 +1075,25 @@ export class Shard {
     }
   }
 
+  /**
+   * Begins to remove members that speak and do not hear: without their echo nobody serves, and they are never silent. Any
+   * proven member does, for the primary may be one of them.
+   */
+  #watchEchoes(): void {
+    if (!this.isStarted || !this.isProven) return;
+    const { now, settings, isDraining } = this.#host;
+    for (const { node } of this.#otherMembers) {
+      const view = this.view(node);
+      const sinceMs = Math.max(view.hearsAtMs, this.provenSinceMs);
+      const isDeaf = view.counted && !isDraining && now.monoMs - sinceMs >= settings.leaseMs;
+      if (isDeaf && view.deafSinceMs === undefined) {
+        view.deafSinceMs = now.monoMs;
+        const why = "it does not hear this node, which cannot serve without its echo";
+        this.#host.emit({ kind: "evicting", shard: this.id, node, why });
+      }
+    }
+  }
+
   /** Begins to remove members that are no replicas any more, once all that are have the shard. */
   #watchExcess(): void {
     const { replicas } = this.record;
@@ -1093,9 +1122,13 @@ export class Shard {
       const view = this.view(member.node);
       const heardMs = Math.max(view.heardMs, this.provenSinceMs);
       const isSilent = now.monoMs - heardMs >= waitMs;
+      const evictingSinceMs = Math.min(
+        view.evictingSinceMs ?? now.monoMs,
+        view.deafSinceMs ?? now.monoMs,
+      );
       const isEvicted =
-        view.evictingSinceMs !== undefined &&
-        (now.monoMs - view.evictingSinceMs >= waitMs || mutant === "removes-live-at-once");
+        now.monoMs - evictingSinceMs >= waitMs ||
+        (mutant === "removes-live-at-once" && view.evictingSinceMs !== undefined);
       // An unproven member serves nothing before this primary sends it the epoch start, which it never will.
       const isUnfit =
         this.unfit.has(member.node) && !this.isStarted && view.startedEpoch < member.since;

@@ -3,6 +3,7 @@
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
+import type { Log } from "./log.ts";
 import type { Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request, StateMachine } from "./ports.ts";
@@ -138,7 +139,7 @@ export interface CoreOptions {
 
 /** A shard as a disk stores it. */
 export interface StoredShard {
-  readonly log: { readonly lastSeq: number };
+  readonly log: Pick<Log, "lastSeq" | "at">;
   readonly machine: Pick<StateMachine, "record" | "copyOut">;
   /** What is stored beside the keys, as of now. */
   checkpoint(): Checkpoint;

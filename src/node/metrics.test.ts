@@ -138,7 +138,9 @@ describe("metrics", () => {
         atWallMs: 1,
       },
     });
+    metrics.event({ kind: "copy", shard: 1, learner: "n3", step: "begun" });
     const samples = await scrape(metrics);
+    assert.equal(samples.get('hothot_full_copies_total{learner="n3",step="begun"}'), 1);
     assert.equal(samples.get('hothot_commands_total{command="set",outcome="ok"}'), 2);
     assert.equal(samples.get('hothot_commands_total{command="get",outcome="error"}'), 1);
     assert.equal(samples.get("hothot_command_seconds_count"), 3);

@@ -1,0 +1,256 @@
+/**
+ * Nodes that come back with the disks that they had, with damaged ones, with empty ones, or while a disk is full: what they
+ * held before is never served as if it were new, and they get what they missed without a full copy where that can be.
+ */
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { killNode, logPath, startNode } from "../../src/cli/cluster-state.ts";
+import { Prng } from "../../src/kit/prng.ts";
+import { damage, dataDirectory } from "../support/data-dir.ts";
+import { cutPower } from "../support/power-loss.ts";
+import { isRefusal, RegisterLoad } from "../support/register-load.ts";
+import { RespClient } from "../support/resp-client.ts";
+import { untilWhole } from "../support/turns.ts";
+import { askAll, assertHolds, sameValues, writeAll } from "../support/values.ts";
+import { metric, nodeAt, sleep, startTestCluster, type TestCluster, until } from "./harness.ts";
+
+/**
+ * Asks one node for all keys again and again, from before its port is open, for so long after it is ready.
+ * @returns what it said that is wrong, at most ten lines, and how many answers were right.
+ */
+async function askWhileItComes(
+  cluster: TestCluster,
+  node: number,
+  expected: ReadonlyMap<string, string | null>,
+  afterMs: number,
+): Promise<{ readonly wrong: readonly string[]; readonly right: number }> {
+  const { respPort } = nodeAt(cluster.state, node);
+  const keys = [...expected.keys()];
+  const wrong: string[] = [];
+  let right = 0;
+  let readyAtMs = Number.POSITIVE_INFINITY;
+  const watch = cluster.untilReady().then(() => {
+    readyAtMs = performance.now();
+  });
+  let client: RespClient | undefined;
+  for (let at = 0; performance.now() < readyAtMs + afterMs; at += 1) {
+    const key = keys[at % keys.length] ?? "";
+    try {
+      client ??= await RespClient.connect(respPort);
+      const reply = await client.ask("GET", key);
+      if (isRefusal(reply)) continue;
+      if (reply === expected.get(key)) right += 1;
+      else if (wrong.length < 10) wrong.push(`${key} is ${String(reply)}`);
+    } catch {
+      client?.destroy();
+      client = undefined;
+      await sleep(1);
+    }
+    if (at % 50 === 0) await sleep(1);
+  }
+  client?.destroy();
+  await watch;
+  return { wrong, right };
+}
+
+/** Full copies that the nodes have begun to send since they started. */
+async function copiesBegun(cluster: TestCluster): Promise<number> {
+  const counts = await Promise.all(
+    cluster.state.nodes.map((_, node) =>
+      metric(cluster, node, "hothot_full_copies_total").catch(() => 0),
+    ),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+for (const missed of ["little", "more than the log holds"] as const) {
+  test(`deleted-stays-deleted: a disk that missed ${missed}`, { timeout: 120_000 }, async (t) => {
+    const cluster = await startTestCluster(t, { args: ["--data-dir", dataDirectory()] });
+    const before = sameValues("key:", 1_000, "old");
+    await writeAll(cluster, 0, before);
+    // All of it on the disk of who is going to miss what comes.
+    await sleep(2_000);
+    await killNode(cluster.state, "n3");
+    await cluster.untilRemoved("n3", 0);
+    const expected = new Map<string, string | null>();
+    for (const [index, key] of [...before.keys()].entries()) {
+      expected.set(key, index % 2 === 0 ? null : "old");
+    }
+    await writeAll(cluster, 0, expected);
+    for (const [index, key] of [...before.keys()].entries()) {
+      if (index % 10 === 0) expected.set(key, "recreated");
+    }
+    await writeAll(cluster, 1, expected);
+    if (missed !== "little") {
+      // Eight shards that each keep 4 MiB.
+      const padding = "x".repeat(50_000);
+      for (let round = 0; round < 10; round += 1) {
+        await writeAll(cluster, 0, sameValues("pad:", 100, padding));
+      }
+    }
+    const asking = askWhileItComes(cluster, 2, expected, 3_000);
+    await startNode(cluster.state, "n3");
+    const { wrong, right } = await asking;
+    assert.deepEqual(wrong, []);
+    assert.ok(right > 0);
+    await untilWhole(cluster);
+    for (const node of [0, 1, 2]) await assertHolds(cluster, node, expected);
+    const copies = await copiesBegun(cluster);
+    t.diagnostic(`${right} right answers, ${copies} full copies`);
+    assert.equal(copies > 0, missed !== "little");
+    // Also when those that deleted are not there any more.
+    await killNode(cluster.state, "n1");
+    await cluster.untilRemoved("n1", 2);
+    await killNode(cluster.state, "n2");
+    await cluster.untilRemoved("n2", 2);
+    await assertHolds(cluster, 2, expected);
+  });
+}
+
+test("empty-restart-harmless: a node whose directory is deleted", {
+  timeout: 180_000,
+}, async (t) => {
+  const dataDir = dataDirectory();
+  const cluster = await startTestCluster(t, {
+    args: ["--data-dir", dataDir, "--durability", "fsync"],
+  });
+  const ports = cluster.state.nodes.map((node) => node.respPort);
+  const load = new RegisterLoad({ ports, connections: 12, keys: 2_000, readShare: 0.5, rate: 400 });
+  await load.fill();
+  load.start(t);
+  const prng = new Prng(1);
+  for (const [index, { id }] of cluster.state.nodes.entries()) {
+    load.announce(index);
+    for (let kill = 0; kill < 3; kill += 1) {
+      await killNode(cluster.state, id);
+      rmSync(join(dataDir, id), { recursive: true, force: true });
+      await startNode(cluster.state, id);
+      await sleep(prng.between(100, 1_500));
+      assert.deepEqual(load.troubles, [], `${id}, kill ${kill + 1}`);
+    }
+    // With one disk gone, the next may go only when this one holds all again.
+    await untilWhole(cluster);
+    load.welcome(index);
+  }
+  await load.stop();
+  assert.deepEqual(load.troubles, []);
+  assert.deepEqual(await load.verify([0, 1, 2]), []);
+});
+
+test("no-sync-storm: a rolling restart from disks copies nothing whole", {
+  timeout: 180_000,
+}, async (t) => {
+  const dataDir = dataDirectory();
+  const cluster = await startTestCluster(t, { args: ["--data-dir", dataDir] });
+  const ports = cluster.state.nodes.map((node) => node.respPort);
+  const load = new RegisterLoad({
+    // More in each shard than the 4 MiB of its log that are kept.
+    ...{ ports, connections: 12, keys: 5_000, padding: 10_000 },
+    ...{ readShare: 0.5, rate: 200 },
+  });
+  await load.fill();
+  load.start(t);
+  for (const [index, { id }] of cluster.state.nodes.entries()) {
+    load.announce(index);
+    await killNode(cluster.state, id);
+    await sleep(500);
+    await startNode(cluster.state, id);
+    await untilWhole(cluster);
+    load.welcome(index);
+    assert.equal(await copiesBegun(cluster), 0, `${id} was inside the log`);
+  }
+  for (const { id } of cluster.state.nodes) {
+    assert.doesNotMatch(readFileSync(logPath(cluster.state, id), "utf8"), /copying to/);
+  }
+  // Two that come back with nothing at once: each donor copies one shard at a time.
+  const donor = 0;
+  for (const [index, { id }] of [...cluster.state.nodes.entries()].slice(1)) {
+    load.announce(index);
+    await killNode(cluster.state, id);
+    await cluster.untilRemoved(id, donor);
+    rmSync(join(dataDir, id), { recursive: true });
+  }
+  for (const { id } of cluster.state.nodes.slice(1)) await startNode(cluster.state, id);
+  let most = 0;
+  let isWhole = false;
+  const whole = untilWhole(cluster).then(() => {
+    isWhole = true;
+  });
+  while (!isWhole) {
+    const { shards } = (await cluster.status(donor)).status;
+    const feeds = shards.flatMap((shard) => shard.feeds);
+    const copying = feeds.filter((feed) => feed.kind === "copy" && feed.slotsSent < feed.slots);
+    most = Math.max(most, copying.length);
+    await sleep(5);
+  }
+  await whole;
+  await load.stop();
+  assert.deepEqual(load.troubles, []);
+  assert.ok(most <= 1, `${most} copies at once`);
+  const copies = await copiesBegun(cluster);
+  t.diagnostic(`${copies} full copies to two empty nodes, ${most} at once`);
+  assert.ok(copies >= 2 * 8, "every shard was copied to both");
+  assert.deepEqual(await load.verify([0, 1, 2]), []);
+});
+
+test("a damaged disk is named, put aside, fetched from the peers and never served", {
+  timeout: 120_000,
+}, async (t) => {
+  const dataDir = dataDirectory();
+  const cluster = await startTestCluster(t, {
+    args: ["--data-dir", dataDir, "--durability", "fsync"],
+  });
+  const expected = new Map<string, string | null>(sameValues("key:", 3_000, "v".repeat(100)));
+  await writeAll(cluster, 0, expected);
+  for (const id of ["n3", "n1"]) {
+    await killNode(cluster.state, id);
+    const name = damage(join(dataDir, id));
+    const index = Number(id.slice(1)) - 1;
+    const asking = askWhileItComes(cluster, index, expected, 500);
+    await startNode(cluster.state, id);
+    const { wrong } = await asking;
+    assert.deepEqual(wrong, []);
+    await untilWhole(cluster);
+    await assertHolds(cluster, index, expected);
+    const log = readFileSync(logPath(cluster.state, id), "utf8");
+    assert.match(log, /what the disk held is damaged; it is fetched from the peers/);
+    const { reason } = JSON.parse(
+      log.split("\n").find((line) => line.includes("what the disk held is damaged")) ?? "{}",
+    ) as { readonly reason?: string };
+    t.diagnostic(`${id}: ${name}: ${reason}`);
+    assert.ok(reason !== undefined && reason !== "", "the log says what is damaged");
+    const [aside = ""] = readdirSync(join(dataDir, id)).filter((each) => /^corrupt-/.test(each));
+    assert.ok(readdirSync(join(dataDir, id, aside, "data")).length > 0, "it is kept as evidence");
+    assert.ok(log.includes(aside), "the log says where it is");
+  }
+});
+
+test("with every disk damaged the cluster does not come up empty by itself", {
+  timeout: 120_000,
+}, async (t) => {
+  const dataDir = dataDirectory();
+  const cluster = await startTestCluster(t, {
+    args: ["--data-dir", dataDir, "--durability", "fsync"],
+  });
+  await writeAll(cluster, 0, sameValues("key:", 3_000, "v".repeat(100)));
+  await cutPower(cluster);
+  for (const { id } of cluster.state.nodes) damage(join(dataDir, id));
+  for (const id of ["witness", "n1", "n2", "n3"]) await startNode(cluster.state, id);
+  await until("all answer", async () => {
+    for (const node of [0, 1, 2]) await cluster.status(node);
+    return true;
+  });
+  await sleep(5_000);
+  for (const node of [0, 1, 2]) {
+    const { respPort } = nodeAt(cluster.state, node);
+    const replies = await askAll(respPort, [
+      ["GET", "key:1"],
+      ["SET", "key:1", "new"],
+    ]);
+    assert.ok(replies.every(isRefusal), `node ${node} answered ${replies.map(String).join(", ")}`);
+  }
+  t.diagnostic((await cluster.hothot("status")).stdout);
+});

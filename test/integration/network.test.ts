@@ -199,8 +199,7 @@ test("hothot check --nemesis net: every kind of trouble, and no wrong answer", {
   timeout: 240_000,
 }, async (t) => {
   const { cluster } = await startBed(t, 3);
-  // A deaf node still holds up the others: an open row of docs/robustness.md.
-  const kinds = NET_FAULT_KINDS.filter((kind) => kind !== "deaf").join(",");
+  const kinds = NET_FAULT_KINDS.join(",");
   const report = await check(t, cluster, "--duration", "30", "--nemesis", kinds);
   assert.equal(report.acknowledgedWritesMissing, 0);
   assert.ok(report.faults.length >= 3);

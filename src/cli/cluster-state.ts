@@ -130,6 +130,20 @@ export function addNodePlan(state: ClusterState, node: NodePlan): ClusterState {
 }
 
 /**
+ * Notes where a node is from its next start on.
+ * @throws CliError if another program changes the plan at this moment.
+ */
+export function moveNodePlan(
+  state: ClusterState,
+  place: Pick<NodePlan, "id" | "host" | "respPort" | "httpPort" | "peerPort">,
+): ClusterState {
+  return changePlan(state, (plan) => ({
+    ...plan,
+    nodes: plan.nodes.map((node) => (node.id === place.id ? { ...node, ...place } : node)),
+  }));
+}
+
+/**
  * Ends a node's process, in order if it takes no longer than it should, and takes the node out of the plan.
  * @throws CliError if the process cannot be ended, or another program changes the plan at this moment.
  */

@@ -4,6 +4,7 @@ import type { Configuration, Member } from "../replica/configuration.ts";
 import {
   MembershipError,
   planReplacement,
+  withAddresses,
   withNode,
   withoutNode,
   withReplicas,
@@ -46,6 +47,26 @@ function without(configuration: Configuration, node: string): Configuration {
 }
 
 const refusal = (message: RegExp) => ({ name: "MembershipError", message });
+
+describe("a node that moves to other addresses", () => {
+  it("keeps its name, its process and its shards", () => {
+    const before = formedCluster();
+    const moved = { ...place(2), host: "10.0.0.2", respPort: 7100, zone: "east" };
+    const after = withAddresses(before, moved);
+    assert.deepEqual(after?.nodes[1], { ...before.nodes[1], ...moved });
+    assert.deepEqual([after?.nodes[0], after?.nodes[2]], [before.nodes[0], before.nodes[2]]);
+    assert.deepEqual(after?.shards, before.shards);
+    assert.equal(after?.version, before.version + 1);
+    assert.equal(after === undefined ? "" : withAddresses(after, moved), undefined);
+  });
+
+  it("takes no address of another, and has to be there", () => {
+    const before = formedCluster();
+    const taken = { ...place(2), peerPort: 7001 };
+    assert.throws(() => withAddresses(before, taken), refusal(/7001 is an address of n1/));
+    assert.throws(() => withAddresses(before, place(9)), refusal(/no node n9/));
+  });
+});
 
 describe("a node that joins", () => {
   it("is added once and holds nothing", () => {

@@ -28,16 +28,26 @@ export function withNode(current: Configuration, place: NodePlace): Configuratio
       `The cluster has a node ${place.id} already, at ${describePlace(namesake)}; choose another name.`,
     );
   }
-  const own = addressesOf(place);
-  if (new Set(own).size !== own.length) {
-    throw new MembershipError(`${place.id} needs three different ports.`);
-  }
-  for (const node of current.nodes) {
-    const taken = addressesOf(node).find((address) => own.includes(address));
-    if (taken === undefined) continue;
-    throw new MembershipError(`${taken} is an address of ${node.id}; give ${place.id} another.`);
-  }
+  refuseTaken(current.nodes, place);
   return next(current, { nodes: [...current.nodes, { ...place, incarnation: 0 }] });
+}
+
+/**
+ * The document with a node at other addresses. Nodes are known by their names, so that nothing else changes; the node's process must
+ * not run meanwhile, for it listens where it was when it started.
+ * @returns undefined if it is there already.
+ * @throws MembershipError if there is no such node, or an address is another's, or it is malformed.
+ */
+export function withAddresses(current: Configuration, place: NodePlace): Configuration | undefined {
+  const record = requireNode(current, place.id);
+  if (describePlace(record) === describePlace(place)) return undefined;
+  refuseTaken(
+    current.nodes.filter(({ id }) => id !== place.id),
+    place,
+  );
+  return next(current, {
+    nodes: current.nodes.map((node) => (node === record ? { ...node, ...place } : node)),
+  });
 }
 
 /**
@@ -144,6 +154,19 @@ export function describeShards(shards: readonly { readonly id: ShardId }[]): str
 
 function describePlace({ host, zone, respPort, httpPort, peerPort }: NodePlace): string {
   return `${host}:${respPort}:${httpPort}:${peerPort}${zone === "" ? "" : `@${zone}`}`;
+}
+
+/** @throws MembershipError if one of the addresses is another node's, or two of them are one. */
+function refuseTaken(others: readonly NodeRecord[], place: NodePlace): void {
+  const own = addressesOf(place);
+  if (new Set(own).size !== own.length) {
+    throw new MembershipError(`${place.id} needs three different ports.`);
+  }
+  for (const node of others) {
+    const taken = addressesOf(node).find((address) => own.includes(address));
+    if (taken === undefined) continue;
+    throw new MembershipError(`${taken} is an address of ${node.id}; give ${place.id} another.`);
+  }
 }
 
 function addressesOf({ host, respPort, httpPort, peerPort }: NodePlace): string[] {

@@ -6,7 +6,7 @@ import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { ensureSecretFile } from "../main/secret-file.ts";
 import { loadDocument } from "../register/document-file.ts";
 import { initialConfiguration } from "../register/placement.ts";
@@ -45,6 +45,7 @@ interface UpOptions extends ClusterFlags {
   readonly httpPort: number;
   readonly peerPort?: number;
   readonly witnessPort?: number;
+  readonly zones: readonly string[];
   readonly dir: string;
   readonly dataDir?: string;
   readonly logLevel: string;
@@ -86,6 +87,12 @@ export function addUpCommand(program: Command, script: string): void {
       "--peer-port <port>",
       "port of the first node for its peers (default: RESP port + 10000)",
       parsePort,
+    )
+    .option(
+      "--zones <names>",
+      "zones of the nodes in turn, such as a,b,c; copies of a shard go to different ones",
+      parseZones,
+      [""],
     )
     .option(
       "--witness-port <port>",
@@ -322,12 +329,18 @@ function newCluster(options: UpOptions, hostOf: (id: string) => string): Configu
     nodes: nodeIds(options.nodes).map((id, index) => ({
       id,
       host: hostOf(id),
-      zone: "",
+      zone: options.zones[index % options.zones.length] ?? "",
       respPort: options.port + index,
       httpPort: options.httpPort + index,
       peerPort: peerPort + index,
     })),
   });
+}
+
+function parseZones(text: string): string[] {
+  const zones = text.split(",");
+  if (zones.every((zone) => /^[A-Za-z0-9_.-]{1,64}$/.test(zone))) return zones;
+  throw new InvalidArgumentError("It has to be names of letters, digits, _ . and -, with commas.");
 }
 
 function nodeIds(count: number): string[] {

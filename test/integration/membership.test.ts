@@ -121,7 +121,8 @@ test("a cluster of several machines grows, is spread, and loses a node", {
 test("a node takes another's place, and nodes that join belong to hothot up", {
   timeout: 120_000,
 }, async (t) => {
-  const cluster = await startTestCluster(t, { nodes: 2, shards: 4 });
+  const zones = ["--zones", "east,west"];
+  const cluster = await startTestCluster(t, { nodes: 2, shards: 4, args: zones });
   const hothot = async (...args: string[]): Promise<string> => {
     const { status, stdout, stderr } = await cluster.hothot(...args);
     assert.equal(status, 0, `hothot ${args.join(" ")}: ${stderr}`);
@@ -130,7 +131,7 @@ test("a node takes another's place, and nodes that join belong to hothot up", {
   const first = await cluster.client(0);
   await first.set("kept", "1");
   // Name and ports follow those that are there.
-  assert.match(await hothot("join"), /n3 is ready at 127\.0\.0\.1:/);
+  assert.match(await hothot("join", "--zone", "east"), /n3 is ready at 127\.0\.0\.1:/);
   await hothot("replace", "n1", "n3");
   await hothot("remove", "n1");
   const state = latestState(cluster.state);
@@ -145,6 +146,10 @@ test("a node takes another's place, and nodes that join belong to hothot up", {
   assert.deepEqual(
     configuration?.nodes.map(({ id }) => id),
     ["n2", "n3"],
+  );
+  assert.deepEqual(
+    configuration?.nodes.map(({ zone }) => zone),
+    ["west", "east"],
   );
   assert.ok(status.shards.every(({ inSync }) => [...inSync].sort().join() === "n2,n3"));
 

@@ -23,6 +23,7 @@ import type { ReadPolicy } from "../replica/read-balancer.ts";
 import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
+import { addBackupRoute } from "./backup-route.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
 import { type DiskPlace, openNodeDisk } from "./node-disk.ts";
@@ -69,6 +70,8 @@ const FIRST_READ_RETRY_MS = 200;
 const DRAIN_MS_MAX = 3000;
 const ANSWERS_MS_MAX = 2000;
 const CLOSE_MS_MAX = 1000;
+/** Of failures of the register, the log tells one in so much time, ms. */
+const REGISTER_TOLD_MS = 30_000;
 /** How often it is looked whether the node is ready. */
 const SYNC_LOOK_MS = 5000;
 const READINESS_LOOK_MS = 100;
@@ -190,6 +193,7 @@ async function startNode(
     clients: () => resp?.connectionCount ?? 0,
     disk: () => disk?.status(),
   });
+  let registerToldMs = Number.NEGATIVE_INFINITY;
   const driver: Driver = new Driver({
     core: new Core({
       nodeId,
@@ -238,7 +242,10 @@ async function startNode(
       },
       registerFailed: (what, error) => {
         metrics.registerFailed(what);
-        log.debug({ error: error.message }, `the register did not answer a ${what}`);
+        const nowMs = performance.now();
+        const level = nowMs - registerToldMs > REGISTER_TOLD_MS ? "warn" : "debug";
+        if (level === "warn") registerToldMs = nowMs;
+        log[level]({ error: error.message }, `the register did not answer a ${what}`);
       },
     },
     tickMs: heartbeatMs / 5,
@@ -270,6 +277,7 @@ async function startNode(
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
   });
   addAdminRoutes(app, driver);
+  addBackupRoute(app, driver);
   if (options.enableFaults === true) addFaultsRoute(app, links);
   // All ports before the first word to the cluster: a node that cannot listen must not have joined. Until the driver has
   // its configuration, clients are told to try again. The links come last, and the driver starts in the same turn of the

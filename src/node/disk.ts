@@ -12,6 +12,8 @@ import type { LoadReport } from "../store/load.ts";
 import type { OpenStoreOptions } from "../store/open-store.ts";
 import type { Store, StoreStatus } from "../store/store.ts";
 
+/** Bytes that may wait to be written; a disk that falls behind further is no use. */
+const PENDING_BYTES_MAX = 256 << 20;
 /** Time between two attempts to use a disk that failed, ms. */
 const RETRY_MS = 5_000;
 
@@ -46,6 +48,7 @@ export class Disk {
   #store: Store | undefined;
   #user: DiskUser | undefined;
   #restored: CoreOptions["restored"];
+  #lastStatus: StoreStatus | undefined;
   #isClosed = false;
   #retry: NodeJS.Timeout | undefined;
 
@@ -70,8 +73,9 @@ export class Disk {
     return this.#restored;
   }
 
+  /** Of a disk that failed, as it was then; undefined before there is anything to tell. */
   status(): StoreStatus | undefined {
-    return this.#store?.status();
+    return this.#store?.status() ?? this.#lastStatus;
   }
 
   /** To be called once, before anything is appended. */
@@ -82,7 +86,12 @@ export class Disk {
   }
 
   append(items: readonly JournalItem[]): void {
-    if (items.length > 0) this.#store?.append(items);
+    const store = this.#store;
+    if (items.length === 0 || store === undefined) return;
+    store.append(items);
+    if (store.pendingBytes <= PENDING_BYTES_MAX) return;
+    this.#store = undefined;
+    this.#failed(`it is too slow: ${store.pendingBytes} bytes wait to be written`, store);
   }
 
   async close(): Promise<void> {
@@ -101,12 +110,9 @@ export class Disk {
       },
       onSaved: (items, filling) => this.#user?.saved(items, filling),
       onFailed: (error) => {
-        this.#options.log("error", `the disk failed: ${error.message}`, {
-          advice:
-            "this node leaves the in-sync sets and comes back when the disk can be written again",
-        });
-        this.#user?.diskFailed();
-        this.#retryLater();
+        const store = this.#store;
+        this.#store = undefined;
+        this.#failed(error.message, store);
       },
       onCorrupt: ({ reason, movedTo }) => {
         this.#options.log("error", "what the disk held is damaged; it is fetched from the peers", {
@@ -156,24 +162,32 @@ export class Disk {
     this.#options.log("info", text, { shards, keys, entries, ms: Math.round(ms), keysPerSecond });
   }
 
-  #retryLater(): void {
+  /** @param store what failed, if it was in use. */
+  #failed(why: string, store: Store | undefined): void {
+    if (store !== undefined) this.#lastStatus = { ...store.status(), failure: why };
+    const advice =
+      "this node leaves the in-sync sets, and comes back when the disk can be written again";
+    this.#options.log("error", `the disk failed: ${why}`, { advice });
+    this.#user?.diskFailed();
+    this.#retryLater(store);
+  }
+
+  #retryLater(failed: Store | undefined): void {
     if (this.#isClosed) return;
     this.#retry = setTimeout(() => {
-      this.#replace().then(
+      this.#replace(failed).then(
         () => this.#options.log("info", "the disk works again", {}),
         (error: unknown) => {
           const reason = error instanceof Error ? error.message : String(error);
           this.#options.log("warn", "the disk cannot be used yet", { reason });
-          this.#retryLater();
+          this.#retryLater(undefined);
         },
       );
     }, RETRY_MS);
     this.#retry.unref();
   }
 
-  async #replace(): Promise<void> {
-    const failed = this.#store;
-    this.#store = undefined;
+  async #replace(failed: Store | undefined): Promise<void> {
     // One that failed may not even close; what matters is whether the next can be opened.
     await failed?.close().catch(() => undefined);
     if (this.#isClosed) return;

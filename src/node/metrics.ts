@@ -23,7 +23,7 @@ export interface MetricsSources {
   }[];
   /** Open RESP connections. */
   readonly clients: () => number;
-  /** Of the durable copy; undefined where there is none, or while a failed disk is tried again. */
+  /** Of the durable copy; undefined where there is none. */
   readonly disk: () =>
     | {
         readonly pendingBytes: number;

@@ -13,6 +13,9 @@ import { NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN, UNCERTAIN_LATE } fro
 import type { ShardView } from "./shard-view.ts";
 import type { Operation } from "./surface.ts";
 
+/** An operation waits for so many leases at least: one until a suspicion, one until its outcome, and one to spare. */
+const LEASES_WAITED = 3;
+
 /**
  * One operation's way:
  *
@@ -557,9 +560,11 @@ export class Courier {
 
   /** Gives up on what has waited for too long. */
   tick(): void {
-    const { now, limits } = this.#host;
+    const { now, limits, settings } = this.#host;
+    // With long leases a failover takes longer than operations usually have.
+    const patienceMs = Math.max(limits.operationMsMax, LEASES_WAITED * settings.leaseMs);
     for (const pending of this.#undecided) {
-      if (now.monoMs - pending.submittedMs < limits.operationMsMax) break;
+      if (now.monoMs - pending.submittedMs < patienceMs) break;
       const isUnknown = pending.mayHaveRun && pending.operation.request.isWrite;
       const reads = pending.attached ?? [];
       pending.attached = undefined;

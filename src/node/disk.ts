@@ -192,7 +192,13 @@ export class Disk {
     await failed?.close().catch(() => undefined);
     if (this.#isClosed) return;
     const store = await this.#open();
-    await store.forget();
+    try {
+      await store.forget();
+    } catch (error) {
+      // Whatever else fails: it must not stay open, or the next attempt finds the place in use.
+      await store.close().catch(() => undefined);
+      throw error;
+    }
     this.#store = store;
     this.#user?.diskReplaced();
   }

@@ -9,13 +9,12 @@ import { killNode, pauseNode, resumeNode, startNode } from "../../src/cli/cluste
 import { callHttp } from "../../src/cli/http-client.ts";
 import { Refusal, type Reply } from "../../src/data/reply.ts";
 import { withBusyProcess } from "../support/busy-process.ts";
+import { storeArguments } from "../support/data-dir.ts";
 import { isRefusal, quantile, RegisterLoad } from "../support/register-load.ts";
 import { RespClient } from "../support/resp-client.ts";
 import { describeTurn, takeTurn, takeTurns, untilWhole } from "../support/turns.ts";
 import { nodeAt, sleep, startTestCluster, type TestCluster, until } from "./harness.ts";
 
-/** Arguments of `hothot up` that say where nodes keep their data: nowhere, so each comes back empty and is copied. */
-const STORE: readonly string[] = [];
 const BATCH = 500;
 
 /** Sends all requests to one node, many at once, and returns the replies in order. */
@@ -57,7 +56,7 @@ async function assertHolds(
 
 // 100,000 writes in the report; a fifth of them on two shared processors.
 test("missed-writes-repaired", { timeout: 120_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const expected = new Map<string, string | null>();
   const write = async (requests: readonly (readonly string[])[]): Promise<void> => {
     // Each node takes the keys of its own half, so that what they take does not overtake.
@@ -99,7 +98,7 @@ test("missed-writes-repaired", { timeout: 120_000 }, async (t) => {
 });
 
 test("exact-counters", { timeout: 120_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const counts = { acknowledged: 0, unknown: 0 };
   const troubles: string[] = [];
   const total = 30_000;
@@ -168,7 +167,7 @@ test("exact-counters", { timeout: 120_000 }, async (t) => {
 
 // 2 GB and a restart in a loop in the report; 100 MB and a few restarts, because three copies of it are copied here by two processors.
 test("healthy-node-stays-healthy", { timeout: 180_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({
     ports,
@@ -200,7 +199,7 @@ test("healthy-node-stays-healthy", { timeout: 180_000 }, async (t) => {
 });
 
 test("ready-means-ready", { timeout: 120_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({
     ports: ports.slice(0, 2),
@@ -296,7 +295,7 @@ test("ready-means-ready", { timeout: 120_000 }, async (t) => {
 test("slow-node-evicted: frozen for 5 s, and beside a busy process", {
   timeout: 120_000,
 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({ ports, connections: 15, keys: 3_000, readShare: 0.5, rate: 600 });
   await load.fill();
@@ -331,7 +330,7 @@ test("slow-node-evicted: frozen for 5 s, and beside a busy process", {
 
 // 200 clients race for 10,000 keys in the report. Here each of 200 races for 500 of 5,000, twenty on a key: a tenth of a million commands.
 test("one-lock-holder: 200 clients, a node dies", { timeout: 120_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const clientCount = 200;
   const keyCount = 5_000;
   const perClient = 500;
@@ -408,7 +407,7 @@ test("one-lock-holder: 200 clients, a node dies", { timeout: 120_000 }, async (t
 
 // A million keys and three rounds with `npm run soak`.
 test("each node killed and restarted in turn under load", { timeout: 180_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { shards: 16, args: STORE });
+  const cluster = await startTestCluster(t, { shards: 16, args: storeArguments() });
   const result = await takeTurns(cluster, {
     keys: 50_000,
     connections: 50,

@@ -14,6 +14,7 @@ import {
 } from "../../src/cli/cluster-state.ts";
 import { signalProcess } from "../../src/cli/processes.ts";
 import { Prng } from "../../src/kit/prng.ts";
+import { storeArguments } from "../support/data-dir.ts";
 import { RegisterLoad } from "../support/register-load.ts";
 import { untilWhole } from "../support/turns.ts";
 import {
@@ -27,8 +28,6 @@ import {
   until,
 } from "./harness.ts";
 
-/** Arguments of `hothot up` that say where nodes keep their data: nowhere, so each comes back empty and is copied. */
-const STORE: readonly string[] = [];
 const DEPLOY = resolve(import.meta.dirname, "../../../deploy");
 
 /** The pids of all processes of the cluster, by name. */
@@ -39,7 +38,7 @@ function pidsOf(cluster: TestCluster): Map<string, number | undefined> {
 
 // A hundred times each in the report, four here: a kill and its repair take two seconds, and several on a busy machine.
 test("no-cascade", { timeout: 240_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({ ports, connections: 15, keys: 5_000, readShare: 0.5, rate: 600 });
   await load.fill();
@@ -76,7 +75,7 @@ test("no-cascade", { timeout: 240_000 }, async (t) => {
 
 // One survivor stays for the whole test here, as in `no-cascade` none does.
 test("no-cascade: the heap of who survives stays flat", { timeout: 240_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({ ports, connections: 15, keys: 5_000, readShare: 0.5, rate: 600 });
   await load.fill();
@@ -111,14 +110,14 @@ test("no-cascade: the heap of who survives stays flat", { timeout: 240_000 }, as
 
 // 200 times in the report, 3 x 5 here for the time it takes; a burst of kills of one node, some before it even listens.
 test("empty-restart-harmless", { timeout: 240_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   await restartAtOnce(t, cluster, { kills: 5, pauseMs: [50, 1_200] });
 });
 
 // With a long lease the empty node is back, and speaks to the others, before anybody has come to suspect it. The lease is short
 // enough for writes to wait for its removal without running out of their 3 s.
 test("empty-restart-harmless: back before anybody notices", { timeout: 240_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: [...STORE, "--lease-ms", "1500"] });
+  const cluster = await startTestCluster(t, { args: [...storeArguments(), "--lease-ms", "1500"] });
   await restartAtOnce(t, cluster, { kills: 2, pauseMs: [1_000, 3_000] });
 });
 
@@ -161,7 +160,7 @@ async function restartAtOnce(
 test("what dies by itself comes back by itself, what is killed on demand does not", {
   timeout: 120_000,
 }, async (t) => {
-  const cluster = await startTestCluster(t, { args: STORE });
+  const cluster = await startTestCluster(t, { args: storeArguments() });
   for (const id of ["n2", "witness"]) {
     const before = processOf(cluster.state, id);
     assert.ok(before !== undefined);
@@ -185,7 +184,10 @@ test("what dies by itself comes back by itself, what is killed on demand does no
 });
 
 test("--no-restart leaves the dead dead", { timeout: 60_000 }, async (t) => {
-  const cluster = await startTestCluster(t, { nodes: 2, args: [...STORE, "--no-restart"] });
+  const cluster = await startTestCluster(t, {
+    nodes: 2,
+    args: [...storeArguments(), "--no-restart"],
+  });
   const identity = processOf(cluster.state, "n2");
   assert.ok(identity !== undefined);
   signalProcess(identity, "SIGKILL");

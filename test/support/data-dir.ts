@@ -1,7 +1,9 @@
 /** A directory for a cluster's data, and what becomes of the files in it. */
 
+import { spawnSync } from "node:child_process";
 import {
   closeSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -18,6 +20,52 @@ export function dataDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), "hothot-data-"));
   process.once("exit", () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
   return dir;
+}
+
+/**
+ * Arguments of `hothot up` for tests that hold wherever nodes keep their data: nowhere by default, and on disk where the
+ * environment says so, as `HOTHOT_TEST_DURABILITY=fsync`.
+ */
+export function storeArguments(): readonly string[] {
+  const durability = process.env["HOTHOT_TEST_DURABILITY"] ?? "none";
+  return durability === "none" ? [] : ["--data-dir", dataDirectory(), "--durability", durability];
+}
+
+/**
+ * Makes a directory a small file system of its own, until this process ends. It takes root.
+ * @returns what fills it up to the last byte, and what makes room again.
+ */
+export function smallDisk(
+  dir: string,
+  mib: number,
+): { readonly fill: () => void; readonly makeRoom: () => void } {
+  mkdirSync(dir, { recursive: true });
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${mib}m`, "tmpfs", dir]);
+  if (mounted.status !== 0) throw new Error(`mount: ${mounted.stderr.toString()}`);
+  process.prependOnceListener("exit", () => spawnSync("umount", ["--lazy", dir]));
+  const ballast = join(dir, "ballast");
+  return {
+    fill: () => {
+      const file = openSync(ballast, "w");
+      try {
+        for (let bytes = 64 * 1024; bytes > 0; bytes = Math.floor(bytes / 2)) {
+          while (isWritten(file, bytes));
+        }
+      } finally {
+        closeSync(file);
+      }
+    },
+    makeRoom: () => rmSync(ballast, { force: true }),
+  };
+}
+
+function isWritten(file: number, bytes: number): boolean {
+  try {
+    return writeSync(file, Buffer.alloc(bytes)) > 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
+    throw error;
+  }
 }
 
 /**

@@ -191,6 +191,10 @@ test("reshard-under-fire", { timeout: 240_000 }, async (t) => {
     await startNode(state, victim);
     await moving;
     const after = await untilInPlace(cluster);
+    // Also one that holds nothing any more, and so was not waited for.
+    await until(`${victim} is ready`, async () => {
+      return victim === "witness" || (await view(cluster)).statuses.get(victim)?.isReady === true;
+    });
     if (index >= 0) load.welcome(index);
     assert.deepEqual(load.troubles, [], `after ${command.join(" ")}`);
     const holders = new Set(after.shards.flatMap(({ replicas }) => replicas));

@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { killNode, logPath, startNode } from "../../src/cli/cluster-state.ts";
 import { Prng } from "../../src/kit/prng.ts";
-import { damage, dataDirectory } from "../support/data-dir.ts";
+import { damage, dataDirectory, smallDisk } from "../support/data-dir.ts";
 import { cutPower } from "../support/power-loss.ts";
-import { isRefusal, RegisterLoad } from "../support/register-load.ts";
+import { isRefusal, quantile, RegisterLoad } from "../support/register-load.ts";
 import { RespClient } from "../support/resp-client.ts";
 import { untilWhole } from "../support/turns.ts";
 import { askAll, assertHolds, sameValues, writeAll } from "../support/values.ts";
@@ -252,5 +252,67 @@ test("with every disk damaged the cluster does not come up empty by itself", {
     ]);
     assert.ok(replies.every(isRefusal), `node ${node} answered ${replies.map(String).join(", ")}`);
   }
-  t.diagnostic((await cluster.hothot("status")).stdout);
+  // Only a person can decide to begin anew.
+  const running = await cluster.hothot("recover", "--lost", "n1", "--yes");
+  assert.notEqual(running.status, 0);
+  await killNode(cluster.state, "n1");
+  await until("they wait for n1", async () => {
+    const { shards } = (await cluster.status(1)).status;
+    return shards.every(({ waitsFor }) => waitsFor.join() === "n1");
+  });
+  const recovered = await cluster.hothot("recover", "--lost", "n1", "--yes");
+  assert.equal(recovered.status, 0, `${recovered.stdout}${recovered.stderr}`);
+  assert.match(recovered.stdout, /ALL OF IT/);
+  await startNode(cluster.state, "n1");
+  await untilWhole(cluster);
+  const anew = sameValues("key:", 100, "anew");
+  await writeAll(cluster, 0, anew);
+  for (const node of [0, 1, 2]) await assertHolds(cluster, node, anew);
+});
+
+test("a full disk: the node says so and leaves, the others go on, and it comes back", {
+  timeout: 120_000,
+  skip: process.getuid?.() === 0 ? false : "it takes root to mount a small disk",
+}, async (t) => {
+  const dataDir = dataDirectory();
+  const disk = smallDisk(join(dataDir, "n3"), 48);
+  const cluster = await startTestCluster(t, {
+    args: ["--data-dir", dataDir, "--durability", "fsync"],
+  });
+  const ports = cluster.state.nodes.map((node) => node.respPort);
+  const load = new RegisterLoad({
+    ...{ ports, connections: 12, keys: 3_000, padding: 1_000 },
+    ...{ readShare: 0.3, rate: 300 },
+  });
+  await load.fill();
+  load.announce(2);
+  load.start(t);
+  for (let round = 1; round <= 2; round += 1) {
+    load.takeLatencies();
+    disk.fill();
+    await cluster.untilRemoved("n3", 0);
+    await sleep(1_000);
+    const slowest = quantile(load.takeLatencies(), 1);
+    t.diagnostic(`the slowest command elsewhere took ${Math.round(slowest)} ms`);
+    assert.ok(slowest < 4_000, "the others waited for it");
+    assert.deepEqual(load.troubles, []);
+    assert.match(readFileSync(logPath(cluster.state, "n3"), "utf8"), /the disk failed: /);
+    const { status } = await cluster.status(2);
+    assert.ok(!status.isReady);
+    // It lives, is of use as a gateway, and tries the disk again.
+    const gateway = await RespClient.connect(ports[2] ?? 0);
+    const reply = await gateway.ask("GET", "key:1");
+    gateway.destroy();
+    assert.ok(!isRefusal(reply), String(reply));
+    disk.makeRoom();
+    await untilWhole(cluster);
+    assert.match(readFileSync(logPath(cluster.state, "n3"), "utf8"), /the disk works again/);
+  }
+  await load.stop();
+  assert.deepEqual(load.troubles, []);
+  // What it holds on its disk is all that it says.
+  await cutPower(cluster);
+  for (const id of ["witness", "n3", "n1", "n2"]) await startNode(cluster.state, id);
+  await untilWhole(cluster);
+  assert.deepEqual(await load.verify([0, 1, 2]), []);
 });

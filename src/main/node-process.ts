@@ -24,7 +24,6 @@ import { Router } from "../router/router.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
 import { addBackupRoute } from "./backup-route.ts";
-import { addBackupRoute } from "./backup-route.ts";
 import { linesOf } from "./event-lines.ts";
 import { createLogger, type LogLevel } from "./log.ts";
 import { type DiskPlace, openNodeDisk } from "./node-disk.ts";
@@ -278,7 +277,6 @@ async function startNode(
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
   });
   addAdminRoutes(app, driver);
-  addBackupRoute(app, driver);
   addBackupRoute(app, driver);
   if (options.enableFaults === true) addFaultsRoute(app, links);
   // All ports before the first word to the cluster: a node that cannot listen must not have joined. Until the driver has

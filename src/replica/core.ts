@@ -18,7 +18,7 @@ import type {
 import { CopyTurns } from "./copy-turns.ts";
 import type { Counters, Host } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Heartbeat, Message, SwapAnswer, SwapRequest } from "./messages.ts";
+import type { Heartbeat, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import { ReadBalancer } from "./read-balancer.ts";
 import {
@@ -26,7 +26,6 @@ import {
   formed,
   leastLoaded,
   primaryCounts,
-  removesNode,
   withMember,
   withoutMembers,
   withPrimary,
@@ -47,6 +46,7 @@ import type {
   StoredShard,
   Time,
 } from "./surface.ts";
+import { type SwapOutcome, Swaps } from "./swaps.ts";
 
 export const DEFAULT_LIMITS: Limits = {
   operationsMax: 100_000,
@@ -94,16 +94,6 @@ interface Peer {
   isBeatDue: boolean;
 }
 
-/** A swap that is under way. At most one is. */
-interface PendingSwap {
-  readonly id: number;
-  readonly configuration: Configuration;
-  readonly reason: string;
-  askedMs: number;
-  /** The peer that tries it for this node, after the register could not be reached. */
-  via: NodeId | undefined;
-}
-
 interface Removal {
   count: number;
   atMs: number;
@@ -148,7 +138,6 @@ export class Core implements CoreSurface, Host {
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
   #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
-  #swaps: { readonly id: number; readonly configuration: Configuration }[] = [];
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
   readonly #touched = new Set<ShardId>();
@@ -158,19 +147,10 @@ export class Core implements CoreSurface, Host {
   #lastBeatMs = Number.NEGATIVE_INFINITY;
   #lastReadMs = Number.NEGATIVE_INFINITY;
 
-  #pending: PendingSwap | undefined;
-  #nextSwapId = 1;
-  #nextProposalMs = Number.NEGATIVE_INFINITY;
-  #relayTurn = 0;
-  /** Swaps in a row that nobody could bring to the register. */
-  #failedSwaps = 0;
-  /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
-  readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
+  readonly #swaps: Swaps;
 
   /** When each removable (shard, member) was first found so, and how long it had been silent then. */
   readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
-  /** Removals that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
-  readonly #fences = new Map<number, Set<string>>();
   readonly #removals = new Map<string, Removal>();
   readonly #inSyncSinceMs = new Map<string, number>();
   /** Failovers whose shard does not serve again yet. */
@@ -188,6 +168,16 @@ export class Core implements CoreSurface, Host {
     this.readBalancer = new ReadBalancer(options.readPolicy ?? "least-outstanding");
     this.#copies = new CopyTurns(this.limits.copyBytesPerSecond, COPY_BURST_BYTES);
     this.#createStateMachine = options.createStateMachine;
+    this.#swaps = new Swaps(this, {
+      configuration: () => this.#configuration,
+      linkedPeers: () =>
+        [...this.#peers].flatMap(([node, { linked }]) => (linked === undefined ? [] : [node])),
+      heardByMs: (peer) => this.#peer(peer).echoedMs,
+      install: (configuration) => this.#install(configuration),
+      wantConfiguration: () => {
+        this.#wantsConfiguration = true;
+      },
+    });
     this.isFresh = options.restored === undefined;
     this.#restored = options.restored ?? new Map();
   }
@@ -202,7 +192,7 @@ export class Core implements CoreSurface, Host {
 
   /** A swap of this node is under way, or one that it carries out for a peer. */
   get isSwapping(): boolean {
-    return this.#pending !== undefined || this.#relayed.size > 0;
+    return this.#swaps.isBusy;
   }
 
   /** The shards that exist here, for tests' invariants. */
@@ -239,9 +229,7 @@ export class Core implements CoreSurface, Host {
   }
 
   isFenced(shard: ShardId, node: NodeId): boolean {
-    if (this.mutant === "echoes-after-proposal") return false;
-    if (this.#fences.size === 0) return false;
-    return [...this.#fences.values()].some((removed) => removed.has(`${shard}:${node}`));
+    return this.#swaps.isFenced(shard, node);
   }
 
   journal(item: JournalItem): void {
@@ -316,8 +304,7 @@ export class Core implements CoreSurface, Host {
     this.now = time;
     this.#peer(node).linked = undefined;
     for (const shard of this.#allShards) shard.disconnected(node);
-    if (this.#pending?.via === node) this.#giveUpSwap();
-    for (const [id, asked] of this.#relayed) if (asked.to === node) this.#relayed.delete(id);
+    this.#swaps.disconnected(node);
   }
 
   receive(from: NodeId, message: Message, time: Time): void {
@@ -335,10 +322,10 @@ export class Core implements CoreSurface, Host {
         this.#install(message.configuration);
         break;
       case "swap-request":
-        this.#onSwapRequest(from, message);
+        this.#swaps.onRequest(from, message);
         break;
       case "swap-answer":
-        this.#onSwapAnswer(from, message);
+        this.#swaps.onAnswer(from, message);
         break;
       default: {
         const shard = this.#shards[message.shard];
@@ -370,25 +357,12 @@ export class Core implements CoreSurface, Host {
 
   swapAnswered(
     id: number,
-    outcome: "done" | "conflict" | "unknown",
+    outcome: SwapOutcome,
     configuration: Configuration | undefined,
     time: Time,
   ): void {
     this.now = time;
-    const asked = this.#relayed.get(id);
-    if (asked !== undefined) {
-      this.#relayed.delete(id);
-      const current = configuration ?? this.#configuration;
-      this.send(asked.to, {
-        kind: "swap-answer",
-        id: asked.id,
-        outcome,
-        configuration: outcome === "unknown" ? undefined : current,
-      });
-      if (configuration !== undefined) this.#install(configuration);
-      return;
-    }
-    this.#swapAnswered(id, outcome, configuration);
+    this.#swaps.answered(id, outcome, configuration);
   }
 
   isFilling(shard: ShardId): boolean {
@@ -436,7 +410,7 @@ export class Core implements CoreSurface, Host {
     const sinceTickMs = this.#lastTickMs === undefined ? 0 : time.monoMs - this.#lastTickMs;
     this.#lastTickMs = time.monoMs;
     if (sinceTickMs > heartbeatMs) {
-      for (const shard of this.#allShards) shard.moveDeadlines(sinceTickMs);
+      for (const shard of this.#allShards) shard.suspicion.moveDeadlines(sinceTickMs);
     }
     for (const shard of this.#allShards) {
       if (shard.epoch === 0) continue;
@@ -453,14 +427,14 @@ export class Core implements CoreSurface, Host {
       this.#wantsConfiguration = true;
     }
     this.#nextCopy();
-    this.#watchSwap();
+    this.#swaps.tick();
     this.#propose();
   }
 
   drainShards(time: Time): void {
     this.now = time;
     this.isDraining = true;
-    this.#nextProposalMs = Number.NEGATIVE_INFINITY;
+    this.#swaps.hurry();
     for (const shard of this.#allShards) this.touch(shard.id);
   }
 
@@ -510,14 +484,13 @@ export class Core implements CoreSurface, Host {
     const output: Output = {
       messages: this.#messages,
       answers: this.#answers,
-      swaps: this.#swaps,
+      swaps: this.#swaps.take(),
       wantsConfiguration: this.#wantsConfiguration,
       events: this.#events,
       journal: this.#journal,
     };
     this.#messages = [];
     this.#answers = [];
-    this.#swaps = [];
     this.#wantsConfiguration = false;
     this.#events = [];
     this.#journal = [];
@@ -607,10 +580,7 @@ export class Core implements CoreSurface, Host {
     // Late answers are common; what is older than what this node has seen is refused whoever says it.
     if (configuration.version <= (current?.version ?? 0)) return;
     this.#configuration = configuration;
-    // A swap to this version or an earlier one has taken place by now, or never will.
-    for (const version of this.#fences.keys()) {
-      if (version <= configuration.version) this.#fences.delete(version);
-    }
+    this.#swaps.installed(configuration.version);
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
@@ -751,19 +721,21 @@ export class Core implements CoreSurface, Host {
 
   #propose(): void {
     const configuration = this.#configuration;
-    if (configuration === undefined || this.#pending !== undefined) return;
-    if (this.now.monoMs < this.#nextProposalMs) return;
+    if (configuration === undefined || !this.#swaps.mayPropose) return;
     const nodes = new Map<NodeId, NodeRecord>();
     const own = configuration.nodes.find((node) => node.id === this.nodeId);
     if (own !== undefined && own.incarnation !== this.incarnation) {
       nodes.set(own.id, { ...own, incarnation: this.incarnation });
-      this.#swap(withRecords(configuration, new Map(), nodes), "registers this node's start");
+      this.#swaps.propose(
+        withRecords(configuration, new Map(), nodes),
+        "registers this node's start",
+      );
       return;
     }
     if (canForm(configuration)) {
       const isFirst = configuration.nodes.every((node) => node.id >= this.nodeId);
       if (isFirst)
-        this.#swap(withRecords(configuration, formed(configuration)), "forms the cluster");
+        this.#swaps.propose(withRecords(configuration, formed(configuration)), "forms the cluster");
       return;
     }
     const reasons = new Set<string>();
@@ -781,10 +753,11 @@ export class Core implements CoreSurface, Host {
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
-    if (edited.size > 0) this.#swap(withRecords(configuration, edited), [...reasons].join(", "));
-    else if (this.#fences.size > 0) {
+    if (edited.size > 0)
+      this.#swaps.propose(withRecords(configuration, edited), [...reasons].join(", "));
+    else if (this.#swaps.hasFences) {
       // One that was to be removed is heard again; only another swap tells that the removal will not come late.
-      this.#swap(withRecords(configuration, edited), "settles an earlier proposal");
+      this.#swaps.propose(withRecords(configuration, edited), "settles an earlier proposal");
     }
   }
 
@@ -821,7 +794,7 @@ export class Core implements CoreSurface, Host {
 
   /** Who may be removed, once the wait is over that grows with the number of members out of reach (R6). */
   #ripeRemovals(shard: Shard): ReadonlySet<NodeId> {
-    const removable = shard.removable();
+    const removable = shard.suspicion.removable();
     const { monoMs } = this.now;
     const { heartbeatMs } = this.settings;
     let sinceMs = monoMs;
@@ -919,7 +892,7 @@ export class Core implements CoreSurface, Host {
 
   #beginHandover(shard: Shard, successor: NodeId): void {
     shard.handover = { successor, startedMs: this.now.monoMs, proposedMs: undefined };
-    this.#nextProposalMs = Number.NEGATIVE_INFINITY;
+    this.#swaps.hurry();
   }
 
   /** R14: names the successor once it has everything; gives up, and orders on, if that takes too long. */
@@ -957,115 +930,6 @@ export class Core implements CoreSurface, Host {
     if (isSteady && isProven && view.evictingSinceMs === undefined && shard.canOrder) {
       this.#beginHandover(shard, preferred);
     }
-  }
-
-  // ---------------------------------------------------------------- swaps
-
-  #swap(configuration: Configuration, reason: string): void {
-    const id = this.#nextSwapId;
-    this.#nextSwapId += 1;
-    this.#fence(configuration);
-    this.#pending = { id, configuration, reason, askedMs: this.now.monoMs, via: undefined };
-    this.#swaps.push({ id, configuration });
-  }
-
-  /** From the proposal of a removal on, until its outcome is known, the lease of whom it removes must not be renewed (R5). */
-  #fence(next: Configuration): void {
-    const removed = this.#fences.get(next.version) ?? new Set<string>();
-    for (const shard of this.#configuration?.shards ?? []) {
-      const inSync = next.shards[shard.id]?.inSync ?? [];
-      for (const { node } of shard.inSync) {
-        if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
-      }
-    }
-    if (removed.size > 0) this.#fences.set(next.version, removed);
-  }
-
-  #swapAnswered(
-    id: number,
-    outcome: "done" | "conflict" | "unknown",
-    configuration: Configuration | undefined,
-  ): void {
-    const pending = this.#pending;
-    if (pending?.id !== id) {
-      // A late answer still tells what the register holds.
-      if (configuration !== undefined) this.#install(configuration);
-      return;
-    }
-    this.emit({ kind: "swap", outcome, reason: pending.reason });
-    if (outcome === "unknown") {
-      this.#relayOrGiveUp(pending);
-      return;
-    }
-    this.#pending = undefined;
-    this.#failedSwaps = 0;
-    if (outcome === "done") {
-      for (const [node, peer] of this.#peers) {
-        if (peer.linked === undefined || this.mutant === "keeps-configuration") continue;
-        this.send(node, { kind: "configuration", configuration: pending.configuration });
-      }
-      this.#install(pending.configuration);
-    } else if (configuration === undefined) this.#wantsConfiguration = true;
-    else this.#install(configuration);
-  }
-
-  /** A proposer that cannot reach the register sends its swap through a peer (R6). */
-  #relayOrGiveUp(pending: PendingSwap): void {
-    const linked = [...this.#peers].filter(
-      ([node, peer]) => peer.linked !== undefined && !this.#removes(pending.configuration, node),
-    );
-    const [via] = linked[this.#relayTurn % Math.max(1, linked.length)] ?? [];
-    if (pending.via !== undefined || via === undefined || this.mutant === "no-relay") {
-      this.#giveUpSwap();
-      return;
-    }
-    this.#relayTurn += 1;
-    pending.via = via;
-    pending.askedMs = this.now.monoMs;
-    const { id, configuration } = pending;
-    this.send(via, { kind: "swap-request", id, configuration });
-  }
-
-  #removes(next: Configuration, node: NodeId): boolean {
-    return this.#configuration !== undefined && removesNode(this.#configuration, next, node);
-  }
-
-  /** Whether the swap was made is unknown; a later read or the watch will tell. */
-  #giveUpSwap(): void {
-    this.#pending = undefined;
-    this.#wantsConfiguration = true;
-    const { heartbeatMs } = this.settings;
-    this.#nextProposalMs = this.now.monoMs + Math.min(10, 2 ** this.#failedSwaps / 2) * heartbeatMs;
-    this.#failedSwaps += 1;
-  }
-
-  #watchSwap(): void {
-    const pending = this.#pending;
-    if (pending === undefined) return;
-    if (this.now.monoMs - pending.askedMs < 4 * this.settings.heartbeatMs) return;
-    this.#relayOrGiveUp(pending);
-  }
-
-  #onSwapRequest(from: NodeId, request: SwapRequest): void {
-    const isOwn = this.#removes(request.configuration, this.nodeId);
-    // Nor for one that does not hear this node: it may hear nobody, and would not learn what became of its swap.
-    const isDeaf = this.now.monoMs - this.#peer(from).echoedMs >= this.settings.leaseMs;
-    if ((isOwn || isDeaf) && this.mutant !== "relays-own-removal") {
-      // Who asks for that thinks that this node is dead, and may itself have died since: the swap could leave nobody.
-      const { id } = request;
-      this.send(from, { kind: "swap-answer", id, outcome: "unknown", configuration: undefined });
-      return;
-    }
-    const id = this.#nextSwapId;
-    this.#nextSwapId += 1;
-    this.#relayed.set(id, { to: from, id: request.id });
-    this.#swaps.push({ id, configuration: request.configuration });
-  }
-
-  #onSwapAnswer(from: NodeId, answer: SwapAnswer): void {
-    if (this.#pending?.via === from) {
-      this.#swapAnswered(answer.id, answer.outcome, answer.configuration);
-    } else if (answer.configuration !== undefined) this.#install(answer.configuration);
   }
 
   /** Checks what must hold at any time, for tests and the simulator. */

@@ -19,7 +19,6 @@ import { Donor } from "./donor.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
-import { LagMarks } from "./lag-marks.ts";
 import { Learner } from "./learner.ts";
 import { Log } from "./log.ts";
 import type {
@@ -39,6 +38,7 @@ import type { Outcome, Request, StateMachine } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { Saving } from "./saving.ts";
 import { Stamps } from "./stamps.ts";
+import { Suspicion } from "./suspicion.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
 const MESSAGE_BYTES = 1 << 20;
@@ -65,6 +65,7 @@ export class Shard {
   readonly donor: Donor;
   readonly learner: Learner;
   readonly recovery: Recovery;
+  readonly suspicion: Suspicion;
   readonly #inbox: Inbox;
   readonly #host: Host;
   readonly #saving = new Saving();
@@ -99,7 +100,6 @@ export class Shard {
   #isStored = false;
   #installedMs = 0;
   #askedPositionMs = Number.NEGATIVE_INFINITY;
-  #lag = new LagMarks();
   /** The primary's wall clock as last seen, and when (R11). */
   #wallMs = 0;
   #wallSeenMs = 0;
@@ -114,6 +114,7 @@ export class Shard {
     this.donor = new Donor(host, this);
     this.learner = new Learner(host, this);
     this.recovery = new Recovery(host, this);
+    this.suspicion = new Suspicion(host, this);
   }
 
   get epoch(): number {
@@ -269,7 +270,7 @@ export class Shard {
     this.learner.reset();
     this.recovery.epochInstalled();
     this.#saving.reset();
-    this.#lag = new LagMarks();
+    this.suspicion.epochInstalled();
     this.#ackDue = false;
     this.#installedMs = host.now.monoMs;
     this.#askedPositionMs = host.now.monoMs;
@@ -904,16 +905,6 @@ export class Shard {
     this.#updateLease();
   }
 
-  /** Moves the suspicion deadlines by a stall of this node's own loop (R5). */
-  moveDeadlines(byMs: number): void {
-    const nowMs = this.#host.now.monoMs;
-    for (const view of this.views.values()) {
-      const restarts = this.#host.mutant === "stall-restarts";
-      view.heardMs = restarts ? nowMs : Math.min(nowMs, view.heardMs + byMs);
-      view.hearsAtMs = restarts ? nowMs : Math.min(nowMs, view.hearsAtMs + byMs);
-    }
-  }
-
   /** Takes in the primary's wall clock (R11). */
   seeWall(wallMs: number): void {
     if (wallMs < this.#wallMs) return;
@@ -1001,9 +992,11 @@ export class Shard {
   }
 
   tick(): void {
-    const { now, settings, limits } = this.#host;
+    const { now, settings } = this.#host;
     const patienceMs = 2 * settings.heartbeatMs;
-    if (this.isPrimary && !this.isStarted && !this.maybeBegin()) this.#watchStart(limits.lagMsMax);
+    if (this.isPrimary && !this.isStarted && !this.maybeBegin()) {
+      this.suspicion.watchStart(this.#positions, this.#installedMs);
+    }
     if (
       !this.isStarted &&
       !this.isPrimary &&
@@ -1016,128 +1009,13 @@ export class Shard {
     if (this.isHolder && !this.#host.isDraining && !this.#isListedNow() && this.epoch > 0) {
       this.learner.tick();
     }
-    this.#watchEchoes();
+    this.suspicion.tick();
     if (this.canOrder) {
       const effects = this.machine.expire(this.log.lastSeq + 1, this.wallMs, EXPIRED_PER_TICK);
       if (effects.length > 0) this.#order(undefined, null, effects);
     }
-    if (this.isPrimary && this.isStarted) {
-      this.#watchLag(limits.lagMsMax);
-      this.#watchExcess();
-      this.donor.tick();
-    }
+    if (this.isPrimary && this.isStarted) this.donor.tick();
     this.courier.tick();
-  }
-
-  /** Begins to remove members whose heartbeats come and whose words do not, when the epoch cannot start for them. */
-  #watchStart(lagMsMax: number): void {
-    const { monoMs } = this.#host.now;
-    if (monoMs - this.#installedMs <= lagMsMax) return;
-    const isSilent = (node: NodeId): boolean => this.#positions.get(node) === undefined;
-    const hasMore = (node: NodeId): boolean =>
-      (this.#positions.get(node)?.lastSeq ?? 0) > this.log.lastSeq;
-    for (const hinders of [isSilent, hasMore]) {
-      const hindering = this.#otherMembers.filter(({ node }) => hinders(node));
-      for (const { node } of hindering) {
-        const view = this.view(node);
-        if (view.evictingSinceMs !== undefined) continue;
-        view.evictingSinceMs = monoMs;
-        const why = "the epoch cannot start without what it has to tell";
-        this.#host.emit({ kind: "evicting", shard: this.id, node, why });
-      }
-      if (hindering.length > 0) return;
-    }
-  }
-
-  /** Begins to remove members that have lacked an entry for too long, and lets off those that caught up (R15). */
-  #watchLag(lagMsMax: number): void {
-    const nowMs = this.#host.now.monoMs;
-    this.#lag.note(nowMs, { commitSeq: this.commitSeq, lastSeq: this.log.lastSeq });
-    for (const member of this.#otherMembers) {
-      const view = this.view(member.node);
-      const ageMs = this.#lag.ageMs(nowMs, view.ackSeq);
-      const isLate = ageMs !== undefined && ageMs > lagMsMax;
-      if (isLate && view.evictingSinceMs === undefined) {
-        view.evictingSinceMs = nowMs;
-        this.#host.emit({
-          kind: "evicting",
-          shard: this.id,
-          node: member.node,
-          why: `it has not acknowledged entry ${view.ackSeq + 1} for ${Math.round(ageMs)} ms`,
-        });
-      } else if (
-        ageMs === undefined &&
-        !this.unfit.has(member.node) &&
-        this.record.replicas.includes(member.node)
-      ) {
-        view.evictingSinceMs = undefined;
-      }
-    }
-  }
-
-  /**
-   * Begins to remove members that speak and do not hear: without their echo nobody serves, and they are never silent. Any
-   * proven member does, for the primary may be one of them.
-   */
-  #watchEchoes(): void {
-    if (!this.isStarted || !this.isProven) return;
-    const { now, settings, isDraining } = this.#host;
-    for (const { node } of this.#otherMembers) {
-      const view = this.view(node);
-      const sinceMs = Math.max(view.hearsAtMs, this.provenSinceMs);
-      const isDeaf = view.counted && !isDraining && now.monoMs - sinceMs >= settings.leaseMs;
-      if (isDeaf && view.deafSinceMs === undefined) {
-        view.deafSinceMs = now.monoMs;
-        const why = "it does not hear this node, which cannot serve without its echo";
-        this.#host.emit({ kind: "evicting", shard: this.id, node, why });
-      }
-    }
-  }
-
-  /** Begins to remove members that are no replicas any more, once all that are have the shard. */
-  #watchExcess(): void {
-    const { replicas } = this.record;
-    if (this.#otherMembers.every(({ node }) => replicas.includes(node))) return;
-    const { nodeId, now } = this.#host;
-    const proven = new Set(this.provenOthers);
-    if (!replicas.every((node) => node === nodeId || proven.has(node))) return;
-    for (const { node } of this.#otherMembers) {
-      const view = this.view(node);
-      if (replicas.includes(node) || view.evictingSinceMs !== undefined) continue;
-      view.evictingSinceMs = now.monoMs;
-      this.#host.emit({ kind: "evicting", shard: this.id, node, why: "it is no replica any more" });
-    }
-  }
-
-  /** Members that this node may propose to remove now: silent, live but not echoed for long enough, or unfit. */
-  removable(): ReadonlySet<NodeId> {
-    const { now, settings, mutant } = this.#host;
-    const removed = new Set<NodeId>();
-    if (!this.isMember || (!this.isProven && mutant !== "unproven-acts")) return removed;
-    const waitMs =
-      mutant === "suspects-early"
-        ? settings.leaseMs / 3
-        : settings.leaseMs * (1 + settings.driftBound) + settings.heartbeatMs;
-    for (const member of this.#otherMembers) {
-      const view = this.view(member.node);
-      const heardMs = Math.max(view.heardMs, this.provenSinceMs);
-      const isSilent = now.monoMs - heardMs >= waitMs;
-      const evictingSinceMs = Math.min(
-        view.evictingSinceMs ?? now.monoMs,
-        view.deafSinceMs ?? now.monoMs,
-      );
-      const isEvicted =
-        now.monoMs - evictingSinceMs >= waitMs ||
-        (mutant === "removes-live-at-once" && view.evictingSinceMs !== undefined);
-      // An unproven member serves nothing before this primary sends it the epoch start, which it never will.
-      const isUnfit =
-        this.unfit.has(member.node) && !this.isStarted && view.startedEpoch < member.since;
-      if (isSilent || isEvicted || isUnfit) removed.add(member.node);
-      else if (this.unfit.has(member.node) && view.evictingSinceMs === undefined) {
-        view.evictingSinceMs = now.monoMs;
-      }
-    }
-    return removed;
   }
 
   /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */

@@ -1,0 +1,241 @@
+/**
+ * This node's swaps of the configuration: at most one at a time, by itself or through a peer, and those that it carries for
+ * peers (R6). From the proposal of a removal until its outcome is known, who is to be removed gets no echo (R5).
+ */
+
+import type { Configuration, NodeId, ShardId } from "./configuration.ts";
+import type { Host } from "./host.ts";
+import type { SwapAnswer, SwapRequest } from "./messages.ts";
+import { removesNode } from "./reconfigure.ts";
+
+/** Heartbeats after which a swap without an answer is tried by another way, or given up. */
+const ANSWER_BEATS = 4;
+/** Longest wait before the next proposal when the register cannot be reached, heartbeats. */
+const WAIT_BEATS_MAX = 10;
+
+export type SwapOutcome = "done" | "conflict" | "unknown";
+
+/** What swaps need of the node beside the shards' host. */
+export interface SwapOwner {
+  configuration(): Configuration | undefined;
+  /** Peers with a data link. */
+  linkedPeers(): readonly NodeId[];
+  /** Own send time of the newest heartbeat that the peer has heard. */
+  heardByMs(peer: NodeId): number;
+  install(configuration: Configuration): void;
+  /** The register is to be read. */
+  wantConfiguration(): void;
+}
+
+/** A swap that the driver is to make. */
+export interface Swap {
+  readonly id: number;
+  readonly configuration: Configuration;
+}
+
+/** A swap that is under way. */
+interface PendingSwap extends Swap {
+  readonly reason: string;
+  askedMs: number;
+  /** The peer that tries it for this node, after the register could not be reached. */
+  via: NodeId | undefined;
+}
+
+export class Swaps {
+  readonly #host: Host;
+  readonly #owner: SwapOwner;
+  #due: Swap[] = [];
+  #pending: PendingSwap | undefined;
+  #nextId = 1;
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #relayTurn = 0;
+  /** Swaps in a row that nobody could bring to the register. */
+  #failed = 0;
+  /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
+  readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
+  /** Removals that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
+  readonly #fences = new Map<number, Set<string>>();
+
+  constructor(host: Host, owner: SwapOwner) {
+    this.#host = host;
+    this.#owner = owner;
+  }
+
+  /** A swap of this node is under way, or one that it carries out for a peer. */
+  get isBusy(): boolean {
+    return this.#pending !== undefined || this.#relayed.size > 0;
+  }
+
+  /** Whether something may be proposed now. */
+  get mayPropose(): boolean {
+    return this.#pending === undefined && this.#host.now.monoMs >= this.#notBeforeMs;
+  }
+
+  /** Some removal was proposed of which nobody knows whether it will take place. */
+  get hasFences(): boolean {
+    return this.#fences.size > 0;
+  }
+
+  isFenced(shard: ShardId, node: NodeId): boolean {
+    if (this.#host.mutant === "echoes-after-proposal" || this.#fences.size === 0) return false;
+    return [...this.#fences.values()].some((removed) => removed.has(`${shard}:${node}`));
+  }
+
+  /** What the driver is to do since the last call. */
+  take(): readonly Swap[] {
+    const due = this.#due;
+    this.#due = [];
+    return due;
+  }
+
+  /** The next proposal need not wait. */
+  hurry(): void {
+    this.#notBeforeMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A swap to this version or an earlier one has taken place by now, or never will. */
+  installed(version: number): void {
+    for (const fenced of this.#fences.keys()) if (fenced <= version) this.#fences.delete(fenced);
+  }
+
+  propose(configuration: Configuration, reason: string): void {
+    const id = this.#takeId();
+    this.#fence(configuration);
+    const askedMs = this.#host.now.monoMs;
+    this.#pending = { id, configuration, reason, askedMs, via: undefined };
+    this.#due.push({ id, configuration });
+  }
+
+  #takeId(): number {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    return id;
+  }
+
+  #fence(next: Configuration): void {
+    const removed = this.#fences.get(next.version) ?? new Set<string>();
+    for (const shard of this.#owner.configuration()?.shards ?? []) {
+      const inSync = next.shards[shard.id]?.inSync ?? [];
+      for (const { node } of shard.inSync) {
+        if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
+      }
+    }
+    if (removed.size > 0) this.#fences.set(next.version, removed);
+  }
+
+  /** The driver's answer. @param configuration what the register holds now, where that is known. */
+  answered(id: number, outcome: SwapOutcome, configuration: Configuration | undefined): void {
+    const asked = this.#relayed.get(id);
+    if (asked === undefined) {
+      this.#ownAnswered(id, outcome, configuration);
+      return;
+    }
+    this.#relayed.delete(id);
+    const current = configuration ?? this.#owner.configuration();
+    this.#host.send(asked.to, {
+      kind: "swap-answer",
+      id: asked.id,
+      outcome,
+      configuration: outcome === "unknown" ? undefined : current,
+    });
+    if (configuration !== undefined) this.#owner.install(configuration);
+  }
+
+  #ownAnswered(id: number, outcome: SwapOutcome, configuration: Configuration | undefined): void {
+    const pending = this.#pending;
+    if (pending?.id !== id) {
+      // A late answer still tells what the register holds.
+      if (configuration !== undefined) this.#owner.install(configuration);
+      return;
+    }
+    this.#host.emit({ kind: "swap", outcome, reason: pending.reason });
+    if (outcome === "unknown") {
+      this.#relayOrGiveUp(pending);
+      return;
+    }
+    this.#pending = undefined;
+    this.#failed = 0;
+    if (outcome === "done") {
+      for (const node of this.#owner.linkedPeers()) {
+        if (this.#host.mutant === "keeps-configuration") break;
+        this.#host.send(node, {
+          kind: "configuration",
+          configuration: pending.configuration,
+        });
+      }
+      this.#owner.install(pending.configuration);
+    } else if (configuration === undefined) this.#owner.wantConfiguration();
+    else this.#owner.install(configuration);
+  }
+
+  /** A proposer that cannot reach the register sends its swap through a peer (R6). */
+  #relayOrGiveUp(pending: PendingSwap): void {
+    const linked = this.#owner
+      .linkedPeers()
+      .filter((node) => !this.#removes(pending.configuration, node));
+    const via = linked[this.#relayTurn % Math.max(1, linked.length)];
+    if (pending.via !== undefined || via === undefined || this.#host.mutant === "no-relay") {
+      this.#giveUp();
+      return;
+    }
+    this.#relayTurn += 1;
+    pending.via = via;
+    pending.askedMs = this.#host.now.monoMs;
+    const { id, configuration } = pending;
+    this.#host.send(via, { kind: "swap-request", id, configuration });
+  }
+
+  #removes(next: Configuration, node: NodeId): boolean {
+    const configuration = this.#owner.configuration();
+    return configuration !== undefined && removesNode(configuration, next, node);
+  }
+
+  /** Whether the swap was made is unknown; a later read or the watch will tell. */
+  #giveUp(): void {
+    this.#pending = undefined;
+    this.#owner.wantConfiguration();
+    const waitBeats = Math.min(WAIT_BEATS_MAX, 2 ** this.#failed / 2);
+    this.#notBeforeMs = this.#host.now.monoMs + waitBeats * this.#host.settings.heartbeatMs;
+    this.#failed += 1;
+  }
+
+  tick(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    const { now, settings } = this.#host;
+    if (now.monoMs - pending.askedMs < ANSWER_BEATS * settings.heartbeatMs) return;
+    this.#relayOrGiveUp(pending);
+  }
+
+  disconnected(peer: NodeId): void {
+    if (this.#pending?.via === peer) this.#giveUp();
+    for (const [id, asked] of this.#relayed) if (asked.to === peer) this.#relayed.delete(id);
+  }
+
+  onRequest(from: NodeId, request: SwapRequest): void {
+    // Who asks for this node's removal thinks that it is dead, and may itself have died since: the swap could leave nobody.
+    const isOwn = this.#removes(request.configuration, this.#host.nodeId);
+    // One that does not hear this node may hear nobody, and would not learn what became of its swap.
+    const { now, settings } = this.#host;
+    const isDeaf = now.monoMs - this.#owner.heardByMs(from) >= settings.leaseMs;
+    if ((isOwn || isDeaf) && this.#host.mutant !== "relays-own-removal") {
+      const { id } = request;
+      this.#host.send(from, {
+        kind: "swap-answer",
+        id,
+        outcome: "unknown",
+        configuration: undefined,
+      });
+      return;
+    }
+    const id = this.#takeId();
+    this.#relayed.set(id, { to: from, id: request.id });
+    this.#due.push({ id, configuration: request.configuration });
+  }
+
+  onAnswer(from: NodeId, answer: SwapAnswer): void {
+    if (this.#pending?.via === from) {
+      this.#ownAnswered(answer.id, answer.outcome, answer.configuration);
+    } else if (answer.configuration !== undefined) this.#owner.install(answer.configuration);
+  }
+}

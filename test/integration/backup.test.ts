@@ -24,6 +24,7 @@ import {
   type Finished,
   HOTHOT,
   nodeAt,
+  runHothot,
   sleep,
   startTestCluster,
   type TestCluster,
@@ -133,7 +134,7 @@ test("a backup outlives a node that is killed while it is made, and leaves nothi
 }, async (t) => {
   const cluster = await startTestCluster(t, { nodes: 3, shards: 3, args: ["--no-restart"] });
   const folder = scratch(t);
-  const kept = values(6_000, 4_000);
+  const kept = values(6_000, LONG_BYTES);
   await store(cluster, kept);
 
   const first = join(folder, "first");
@@ -141,7 +142,7 @@ test("a backup outlives a node that is killed while it is made, and leaves nothi
   // In the middle of the first shard, which the command takes from a backup: one of the two is this node.
   await until("the backup has begun", () => sizeOf(`${first}.partial`) > 1_000_000);
   await killNode(cluster.state, "n2");
-  const made = await making;
+  const made = await making.ended;
   assert.equal(made.status, 0, made.stderr);
   t.diagnostic(made.stderr.trim());
   const verified = await cluster.hothot("backup", "--verify", first);
@@ -153,10 +154,50 @@ test("a backup outlives a node that is killed while it is made, and leaves nothi
   await until("the backup has begun", () => sizeOf(`${second}.partial`) > 1_000_000);
   await killNode(cluster.state, "n1");
   await killNode(cluster.state, "n3");
-  const died = await dying;
+  const died = await dying.ended;
   assert.equal(died.status, 1);
   assert.match(died.stderr, /could not be had/);
   assert.deepEqual(readdirSync(folder), ["first"]);
+});
+
+test("a backup that is interrupted leaves nothing, and a restore outlives a node that is killed", {
+  timeout: 150_000,
+}, async (t) => {
+  const cluster = await startTestCluster(t, { nodes: 3, shards: 3, args: ["--no-restart"] });
+  const folder = scratch(t);
+  const kept = values(6_000, LONG_BYTES);
+  await store(cluster, kept);
+
+  const file = join(folder, "backup");
+  const stopped = begin(cluster, "backup", file);
+  await until("the backup has begun", () => sizeOf(`${file}.partial`) > 1_000_000);
+  stopped.kill("SIGINT");
+  const { status, stderr } = await stopped.ended;
+  assert.equal(status, 1);
+  assert.match(stderr, /Stopped; nothing was written/);
+  assert.deepEqual(readdirSync(folder), []);
+
+  const { host, httpPort } = nodeAt(cluster.state, 1);
+  for (const place of [
+    ["--node", `${host}:${httpPort}`],
+    ["--register", cluster.state.witness.url],
+  ]) {
+    const made = await runHothot("backup", file, ...place);
+    assert.equal(made.status, 0, made.stderr);
+    assert.match(made.stdout, new RegExp(`${kept.size} keys of 3 shards`));
+  }
+
+  await askOne(cluster, 0, "FLUSHALL");
+  const restoring = begin(cluster, "restore", file);
+  await until(
+    "the restore has begun",
+    async () => Number(await askOne(cluster, 0, "DBSIZE")) > 500,
+  );
+  await killNode(cluster.state, "n2");
+  const restored = await restoring.ended;
+  assert.equal(restored.status, 0, restored.stderr);
+  assert.match(restored.stdout, new RegExp(`^${kept.size} keys are restored`));
+  await assertHolds(cluster, kept);
 });
 
 const PAIRS = 40;
@@ -201,13 +242,16 @@ function pairKeys(pair: number): [string, string] {
   }
 }
 
+/** Bytes of values that make a backup, at the rate at which it leaves a node, last for some two seconds. */
+const LONG_BYTES = 8_000;
+
 /** Keys and values of all bytes; half of the keys have an end. */
 function values(count: number, valueBytes = 20): Map<string, string> {
   const prng = new Prng(count);
   const all = new Map<string, string>();
   for (let each = 0; each < count; each += 1) {
-    const bytes = Buffer.from(Array.from({ length: valueBytes }, () => prng.below(256)));
-    all.set(`plain:${each}`, bytes.toString("latin1"));
+    const bytes = Buffer.from(Array.from({ length: 20 }, () => prng.below(256)));
+    all.set(`plain:${each}`, bytes.toString("latin1").repeat(valueBytes / 20));
     all.set(`ends:${each}`, `\0\r\n\xff${each}`);
   }
   return all;
@@ -256,8 +300,11 @@ async function askOne(cluster: TestCluster, node: number, ...args: string[]) {
   }
 }
 
-/** Begins a command of `hothot`. @returns its end. */
-function begin(cluster: TestCluster, ...args: string[]): Promise<Finished> {
+/** Begins a command of `hothot`. */
+function begin(
+  cluster: TestCluster,
+  ...args: string[]
+): { readonly ended: Promise<Finished>; kill(signal: NodeJS.Signals): void } {
   const child = spawn(process.execPath, [HOTHOT, ...args, "--dir", cluster.dir], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: 120_000,
@@ -270,10 +317,11 @@ function begin(cluster: TestCluster, ...args: string[]): Promise<Finished> {
   child.stderr.on("data", (chunk: Buffer) => {
     stderr += chunk.toString();
   });
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Finished>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (status) => resolve({ status, stdout, stderr }));
   });
+  return { ended, kill: (signal) => child.kill(signal) };
 }
 
 function sizeOf(path: string): number {

@@ -157,7 +157,11 @@ async function up(options: UpOptions, script: string, sink: Sink): Promise<numbe
     if (state.bed !== undefined) await buildBed(state.bed);
     const count = state.nodes.length;
     if (design.isKept) {
-      sink.progress(`Going on with the cluster ${state.clusterId} in ${design.dataDir}`);
+      const { durability } = design.configuration.settings;
+      sink.progress(
+        `Going on with the cluster ${state.clusterId} in ${design.dataDir}: ` +
+          `its nodes, addresses and settings (durability ${durability}) stay as they are`,
+      );
     }
     sink.progress(
       `Starting ${count} ${count === 1 ? "node" : "nodes"} and a witness; logs are in ${state.dir}`,
@@ -468,17 +472,17 @@ function checkPortRanges(options: UpOptions, peerPort: number, witnessPort: numb
 }
 
 /** @throws CliError that names every port that cannot be opened. */
-async function checkPorts(host: string, design: ClusterDesign): Promise<void> {
+async function checkPorts(witnessHost: string, design: ClusterDesign): Promise<void> {
   const wanted = [
-    ...design.plan.nodes.flatMap((node) => [
-      { port: node.respPort, what: `RESP of ${node.id}` },
-      { port: node.httpPort, what: `HTTP of ${node.id}` },
-      { port: node.peerPort, what: `peers of ${node.id}` },
+    ...design.plan.nodes.flatMap(({ id, host, respPort, httpPort, peerPort }) => [
+      { host, port: respPort, what: `RESP of ${id}` },
+      { host, port: httpPort, what: `HTTP of ${id}` },
+      { host, port: peerPort, what: `peers of ${id}` },
     ]),
-    { port: design.witnessPort, what: "witness" },
+    { host: witnessHost, port: design.witnessPort, what: "witness" },
   ];
   const troubles: string[] = [];
-  for (const { port, what } of wanted) {
+  for (const { host, port, what } of wanted) {
     const trouble = await portTrouble(host, port);
     if (trouble !== undefined) troubles.push(`  ${host}:${port} (${what}) ${trouble}`);
   }

@@ -46,7 +46,7 @@ test("power loss of all nodes: async loses what its interval says", {
     args: ["--data-dir", dataDirectory(), "--durability", "async", "--flush-ms", String(flushMs)],
   });
   const losses = await losePower(cluster, writers(t, cluster), {
-    rounds: 3,
+    rounds: 2,
     writeMs: 2_500,
     report: (line) => t.diagnostic(line),
   });

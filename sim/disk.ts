@@ -41,6 +41,7 @@ export class SimDisk {
   #items = 0;
   #isBusy = false;
   #isFresh = true;
+  #hasFailed = false;
   /** Grows when the power goes: what was under way then is lost. */
   #life = 0;
 
@@ -57,6 +58,7 @@ export class SimDisk {
    * @param onSaved is told how many items, from the first of this process, are on the disk.
    */
   write(core: Core, items: readonly JournalItem[], onSaved: (items: number) => void): void {
+    if (this.#hasFailed) return;
     for (const item of items) {
       this.#items += 1;
       this.#pending.push({ shard: item.shard, change: this.#changeOf(core, item) });
@@ -112,12 +114,25 @@ export class SimDisk {
     }
   }
 
+  /** Nothing more can be written. */
+  fail(): void {
+    this.crash();
+    this.#hasFailed = true;
+  }
+
+  /** Another disk takes its place while the process runs: nothing is on it, and the journal begins anew. */
+  replace(): void {
+    this.crash();
+    this.#stored.clear();
+  }
+
   /** The process ends, or the power goes: only what is on the disk is left. */
   crash(): void {
     this.#life += 1;
     this.#pending = [];
     this.#items = 0;
     this.#isBusy = false;
+    this.#hasFailed = false;
   }
 
   /** The disk is gone, and another is there in its place. */

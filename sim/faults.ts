@@ -30,6 +30,7 @@ const FAULTS = {
   "clock-jump": (nemesis) => nemesis.jump(),
   "power-cut": (nemesis) => nemesis.cutPower(),
   "lost-disk": (nemesis) => nemesis.loseDisk(),
+  "failed-disk": (nemesis) => nemesis.failDisk(),
   move: (nemesis) => nemesis.move(),
 } as const satisfies Record<string, Fault>;
 
@@ -218,6 +219,25 @@ export class Nemesis {
     this.#world.crash(id);
     this.#world.nodes.get(id)?.disk?.wipe();
     this.#later(20, 1_500, () => this.#world.restart(id));
+  }
+
+  /** A node's disk takes no more; the node leaves the in-sync sets, and comes back with another disk. */
+  failDisk(): void {
+    const id = this.#prng.pick(this.#nodes);
+    const node = this.#world.nodes.get(id);
+    const { core, disk } = node ?? {};
+    if (node === undefined || core === undefined || disk === undefined || !this.canLose(id)) return;
+    disk.fail();
+    node.isStopping = true;
+    node.input((running, time) => running.drainShards(time));
+    this.#later(100, 1_500, () => {
+      if (node.core !== core) return;
+      node.isStopping = false;
+      node.input((running, time) => {
+        disk.replace();
+        running.resumeShards(time);
+      });
+    });
   }
 
   /** An administrator has another node hold a shard in place of one that does, or makes another the preferred primary. */

@@ -8,6 +8,7 @@ import { scenario as divergentReturn } from "./divergent-return.ts";
 import { scenario as divergentTailAck } from "./divergent-tail-ack.ts";
 import { scenario as drainToLearner } from "./drain-to-learner.ts";
 import { scenario as emptyInSyncWins } from "./empty-in-sync-wins.ts";
+import { scenario as failedDisk } from "./failed-disk.ts";
 import { scenario as firstDiskWins } from "./first-disk-wins.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
@@ -50,6 +51,7 @@ export const SCENARIOS: readonly Scenario[] = [
   divergentReturn,
   drainToLearner,
   emptyInSyncWins,
+  failedDisk,
   firstDiskWins,
   flappingPromotion,
   halfAppliedRename,

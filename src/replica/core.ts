@@ -839,7 +839,7 @@ export class Core implements CoreSurface, Host {
     return leastLoaded(staying, counts) ?? leastLoaded(proven, counts) ?? this.nodeId;
   }
 
-  /** A draining node takes itself out, when all that it ordered is committed and it serves nothing more (R14). */
+  /** A draining node takes itself out, when the others have all that it ordered and it serves nothing more (R14). */
   #farewell(
     shard: Shard,
     counts: ReadonlyMap<NodeId, number>,
@@ -847,8 +847,8 @@ export class Core implements CoreSurface, Host {
   ): ShardRecord | undefined {
     // Without fresh echoes the others may be dead, and this node the only one that holds anything.
     if (!shard.hasLease) return undefined;
-    if (shard.isPrimary && (!shard.isStarted || shard.commitSeq < shard.log.lastSeq))
-      return undefined;
+    // Not all of it has to be committed: its own disk may be what failed.
+    if (shard.isPrimary && (!shard.isStarted || !shard.othersHaveAll)) return undefined;
     const successors = shard.provenOthers;
     const { primary } = shard.record;
     const staying = successors.filter((node) => shard.record.replicas.includes(node));

@@ -52,6 +52,7 @@ export const MUTANTS = {
   "below-min-answers-ok": "R13: a write that commits below minInSync is answered OK",
   "lost-transfer": "R14: a transfer whose swap got no answer is waited for without end",
   "leaves-to-nobody": "R14: a draining node stops serving though nobody can take over",
+  "leaves-when-saved": "R14: a primary whose disk failed waits for it before it hands over",
   "no-backpressure": "R15: the primary orders on however far its backups are behind",
 } as const;
 

@@ -54,6 +54,8 @@ export class Recovery {
   missing(): readonly NodeId[] {
     const { record } = this.#shard;
     if (record.inSync.some((member) => this.#lives(member))) return [];
+    // Their nodes are here, and what they held is not.
+    if (this.#areAllGone()) return record.inSync.map(({ node }) => node);
     return this.#voters().filter((node) => node !== this.#host.nodeId && !this.#word(node));
   }
 

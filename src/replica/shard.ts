@@ -171,6 +171,13 @@ export class Shard {
     });
   }
 
+  /** Every other in-sync member has acknowledged, in this epoch, all that the log holds. */
+  get othersHaveAll(): boolean {
+    const { lastSeq } = this.log;
+    if (this.#host.mutant === "leaves-when-saved") return this.commitSeq === lastSeq;
+    return this.#otherMembers.every(({ node }) => this.view(node).ackSeq >= lastSeq);
+  }
+
   /** The node is draining, and has someone to leave the shard to; until then it serves on. */
   get isLeaving(): boolean {
     if (this.#host.mutant === "leaves-to-nobody") return this.#host.isDraining;

@@ -54,15 +54,15 @@ export const DEFAULT_LIMITS: Limits = {
   retainedBytesMax: 4 << 20,
   lagMsMax: 2_000,
   operationMsMax: 3_000,
-  copyChunkBytes: 64 << 10,
+  copyChunkBytes: 32 << 10,
   copyWindowBytes: 1 << 20,
-  copyBytesPerSecond: 24 << 20,
+  copyBytesPerSecond: 8 << 20,
 };
 
 /** Chunks of copies, of whatever shards, that one drain reads at most. */
-const COPY_CHUNKS_PER_DRAIN = 2;
+const COPY_CHUNKS_PER_DRAIN = 1;
 /** Bytes of copies that may be sent at once after a pause: about what the time between two ticks allows. */
-const COPY_BURST_BYTES = 256 << 10;
+const COPY_BURST_BYTES = 96 << 10;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */

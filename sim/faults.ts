@@ -64,8 +64,8 @@ export class Nemesis {
   }
 
   /**
-   * Of what is in memory only, or on a disk that goes too, a shard's last proven in-sync member must not be killed: nothing could bring back
-   * what it held. Nor one whose swap is under way, which could leave a dead node alone in the document.
+   * Of what is in memory only, or on a disk that goes too, a shard's last proven in-sync member must not be killed: nothing
+   * could bring back what it held. Nor one whose swap is under way, which could leave a dead node alone in the document.
    */
   canLose(id: NodeId): boolean {
     const { register, nodes } = this.#world;

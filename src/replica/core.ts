@@ -16,7 +16,7 @@ import type {
   ShardRecord,
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
-import type { Counters, Host } from "./host.ts";
+import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
 import type { Heartbeat, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
@@ -24,7 +24,7 @@ import { ReadBalancer } from "./read-balancer.ts";
 import {
   canForm,
   formed,
-  leastLoaded,
+  heirAmong,
   primaryCounts,
   withMember,
   withoutMembers,
@@ -106,17 +106,7 @@ export class Core implements CoreSurface, Host {
   readonly mutant: Mutant | undefined;
   now: Time = { monoMs: 0, wallMs: 0 };
   isDraining = false;
-  readonly counters: Counters = {
-    forwarded: 0,
-    ordered: 0,
-    committed: 0,
-    localReads: 0,
-    waitingReads: 0,
-    suspicions: 0,
-    failovers: 0,
-    epochs: 0,
-    resent: 0,
-  };
+  readonly counters: Counters = noCounts();
 
   readonly isFresh: boolean;
   readonly readBalancer: ReadBalancer;
@@ -835,8 +825,7 @@ export class Core implements CoreSurface, Host {
     const proven = shard.holders.filter(
       (node) => !removed.has(node) && (node === this.nodeId || others.includes(node)),
     );
-    const staying = proven.filter((node) => record.replicas.includes(node));
-    return leastLoaded(staying, counts) ?? leastLoaded(proven, counts) ?? this.nodeId;
+    return heirAmong(proven, record, counts) ?? this.nodeId;
   }
 
   /** A draining node takes itself out, when the others have all that it ordered and it serves nothing more (R14). */
@@ -851,9 +840,7 @@ export class Core implements CoreSurface, Host {
     if (shard.isPrimary && (!shard.isStarted || !shard.othersHaveAll)) return undefined;
     const successors = shard.provenOthers;
     const { primary } = shard.record;
-    const staying = successors.filter((node) => shard.record.replicas.includes(node));
-    const heir = leastLoaded(staying, counts) ?? leastLoaded(successors, counts);
-    const next = primary === this.nodeId ? heir : primary;
+    const next = primary === this.nodeId ? heirAmong(successors, shard.record, counts) : primary;
     if (next === undefined || successors.length === 0) return undefined;
     reasons.add("drains this node");
     return withoutMembers(shard.record, new Set([this.nodeId]), next);

@@ -20,6 +20,21 @@ export interface Counters {
   resent: number;
 }
 
+/** Counters at a process's start. */
+export function noCounts(): Counters {
+  return {
+    forwarded: 0,
+    ordered: 0,
+    committed: 0,
+    localReads: 0,
+    waitingReads: 0,
+    suspicions: 0,
+    failovers: 0,
+    epochs: 0,
+    resent: 0,
+  };
+}
+
 export interface Host {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;

@@ -73,6 +73,16 @@ export function leastLoaded(
   return best;
 }
 
+/** Who of the candidates is to be the shard's primary: one that stays a replica, if any does; of these the least loaded. */
+export function heirAmong(
+  candidates: readonly NodeId[],
+  { replicas }: ShardRecord,
+  counts: ReadonlyMap<NodeId, number>,
+): NodeId | undefined {
+  const staying = candidates.filter((node) => replicas.includes(node));
+  return leastLoaded(staying, counts) ?? leastLoaded(candidates, counts);
+}
+
 /** The next version of the document, with some records replaced. */
 export function withRecords(
   configuration: Configuration,

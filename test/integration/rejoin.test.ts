@@ -7,52 +7,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { killNode, pauseNode, resumeNode, startNode } from "../../src/cli/cluster-state.ts";
 import { callHttp } from "../../src/cli/http-client.ts";
-import { Refusal, type Reply } from "../../src/data/reply.ts";
+import { Refusal } from "../../src/data/reply.ts";
 import { withBusyProcess } from "../support/busy-process.ts";
 import { storeArguments } from "../support/data-dir.ts";
 import { isRefusal, quantile, RegisterLoad } from "../support/register-load.ts";
 import { RespClient } from "../support/resp-client.ts";
 import { describeTurn, takeTurn, takeTurns, untilWhole } from "../support/turns.ts";
-import { nodeAt, sleep, startTestCluster, type TestCluster, until } from "./harness.ts";
-
-const BATCH = 500;
-
-/** Sends all requests to one node, many at once, and returns the replies in order. */
-async function askAll(
-  port: number,
-  requests: readonly (readonly string[])[],
-): Promise<readonly Reply[]> {
-  const client = await RespClient.connect(port);
-  const replies: Reply[] = [];
-  try {
-    for (let from = 0; from < requests.length; from += BATCH) {
-      const part = requests.slice(from, from + BATCH);
-      client.send(...part);
-      replies.push(...(await client.take(part.length)));
-    }
-    return replies;
-  } finally {
-    client.destroy();
-  }
-}
-
-/** Asserts that a node holds exactly these values, null for none. */
-async function assertHolds(
-  cluster: TestCluster,
-  node: number,
-  expected: ReadonlyMap<string, string | null>,
-): Promise<void> {
-  const keys = [...expected.keys()];
-  const { respPort } = nodeAt(cluster.state, node);
-  const replies = await askAll(
-    respPort,
-    keys.map((key) => ["GET", key]),
-  );
-  const wrong = keys
-    .map((key, index) => ({ key, found: replies[index], wanted: expected.get(key) }))
-    .filter(({ found, wanted }) => found !== wanted);
-  assert.deepEqual(wrong.slice(0, 10), [], `${wrong.length} keys are wrong at node ${node}`);
-}
+import { askAll, assertHolds } from "../support/values.ts";
+import { nodeAt, sleep, startTestCluster, until } from "./harness.ts";
 
 // 100,000 writes in the report; a fifth of them on two shared processors.
 test("missed-writes-repaired", { timeout: 120_000 }, async (t) => {

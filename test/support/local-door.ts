@@ -3,10 +3,11 @@
 import { ShardEngine } from "../../src/commands/shard-engine.ts";
 import type { Reply } from "../../src/data/reply.ts";
 import { type Configuration, SLOT_COUNT } from "../../src/replica/configuration.ts";
+import { noCounts } from "../../src/replica/host.ts";
 import type { Request } from "../../src/replica/ports.ts";
 import type { NodeStatus } from "../../src/replica/surface.ts";
 import type { AnsweredOperation, Door } from "../../src/router/door.ts";
-import { NO_COUNTS, nodeStatus, shardStatus } from "./node-status.ts";
+import { nodeStatus, shardStatus } from "./node-status.ts";
 
 /** When operations run: at once, in a later turn of the event loop, or by `step`. */
 export type Pace = "now" | "later" | "manual";
@@ -71,7 +72,7 @@ export class LocalDoor implements Door {
         }),
       ),
       peers: [{ node: "n2", connected: false, silentMs: undefined }],
-      counters: { ...NO_COUNTS, ordered: this.#seq, committed: this.#seq },
+      counters: { ...noCounts(), ordered: this.#seq, committed: this.#seq },
     });
   }
 }

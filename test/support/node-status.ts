@@ -1,19 +1,7 @@
 /** What a node says of itself, for tests of what is made of it. */
 
-import type { Counters } from "../../src/replica/host.ts";
+import { noCounts } from "../../src/replica/host.ts";
 import type { NodeStatus, ShardStatus } from "../../src/replica/surface.ts";
-
-export const NO_COUNTS: Counters = {
-  forwarded: 0,
-  ordered: 0,
-  committed: 0,
-  localReads: 0,
-  waitingReads: 0,
-  suspicions: 0,
-  failovers: 0,
-  epochs: 0,
-  resent: 0,
-};
 
 /** The whole key space as one shard of which `n1` is the primary, with nothing in it. */
 export function shardStatus(over: Partial<ShardStatus> = {}): ShardStatus {
@@ -52,7 +40,7 @@ export function nodeStatus(over: Partial<NodeStatus> = {}): NodeStatus {
     copiesWaiting: 0,
     peers: [],
     failovers: [],
-    counters: NO_COUNTS,
+    counters: noCounts(),
     ...over,
   };
 }

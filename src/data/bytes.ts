@@ -18,6 +18,6 @@ export class Bytes {
 
   /** As a binary string, one character a byte. */
   toString(): string {
-    return this.buffer.latin1Slice(this.start, this.end);
+    return this.buffer.toString("latin1", this.start, this.end);
   }
 }

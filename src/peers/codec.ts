@@ -7,34 +7,22 @@
  * is malformed throws `PeerProtocolError`, and costs memory only in proportion to the bytes that really came.
  */
 
-import type { Effect, KeyRecord } from "../data/effect.ts";
-import {
-  DoubleReply,
-  MapReply,
-  NULL_ARRAY,
-  NullArray,
-  OK,
-  PushReply,
-  Refusal,
-  type Reply,
-  SetReply,
-  Status,
-  VerbatimReply,
-} from "../data/reply.ts";
+import type { KeyRecord } from "../data/effect.ts";
+import { readReply, writeReply } from "../data/reply-codec.ts";
 import { unreachable } from "../kit/assert.ts";
+import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { Configuration } from "../replica/configuration.ts";
-import type {
-  Entry,
-  EpochRow,
-  Heartbeat,
-  Message,
-  ShardBeat,
-  Stamp,
-  StampRecord,
-} from "../replica/messages.ts";
+import {
+  readEntries,
+  readStamp,
+  readStampRecords,
+  writeEntries,
+  writeStamp,
+  writeStampRecords,
+} from "../replica/entry-codec.ts";
+import type { EpochRow, Heartbeat, Message, ShardBeat } from "../replica/messages.ts";
 import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 import type { Request } from "../replica/ports.ts";
-import { ByteReader, ByteWriter } from "./bytes.ts";
 import { malformed, PeerProtocolError } from "./errors.ts";
 
 /** A range of wire versions, both ends included. */
@@ -72,8 +60,6 @@ export const WIRE_CODEC: WireCodec = {
 /** Largest payload of a frame, bytes. Two of the largest values fit; a peer that claims more is not a peer. */
 export const FRAME_BYTES_MAX = 1024 * 1024 * 1024 + 1024 * 1024;
 const HEADER_BYTES = 4;
-/** Replies nest no deeper than this; RESP replies of commands stay below 5. */
-const REPLY_DEPTH_MAX = 32;
 
 const KIND = {
   heartbeat: 1,
@@ -94,37 +80,6 @@ const KIND = {
   copyChunk: 16,
   copyAck: 17,
   redirect: 18,
-} as const;
-
-const EFFECT = {
-  set: 1,
-  setUntil: 2,
-  delete: 3,
-  expire: 4,
-  append: 5,
-  overwrite: 6,
-  flush: 7,
-} as const;
-
-const REPLY = {
-  null: 0,
-  false: 1,
-  true: 2,
-  natural: 3,
-  negative: 4,
-  number: 5,
-  big: 6,
-  string: 7,
-  status: 8,
-  refusal: 9,
-  double: 10,
-  map: 11,
-  set: 12,
-  verbatim: 13,
-  push: 14,
-  nullArray: 15,
-  list: 16,
-  ok: 17,
 } as const;
 
 /** Flags of a shard's part of a heartbeat; the last four save bytes where a field is what it mostly is. */
@@ -221,7 +176,7 @@ export class FrameDecoder {
       needed = HEADER_BYTES + bytes;
       if (buffer.length - at < needed) break;
       const reader = new ByteReader(buffer, at + HEADER_BYTES, at + needed);
-      const message = readMessage(reader);
+      const message = read(reader);
       if (reader.left !== 0) {
         throw malformed(`bytes are left after a ${message.kind}`);
       }
@@ -376,6 +331,16 @@ function writeMessage(writer: ByteWriter, message: Message): void {
   }
 }
 
+/** @throws PeerProtocolError */
+function read(reader: ByteReader): Message {
+  try {
+    return readMessage(reader);
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error;
+    throw malformed(error.message, error);
+  }
+}
+
 function readMessage(reader: ByteReader): Message {
   const kind = reader.u8();
   switch (kind) {
@@ -412,9 +377,9 @@ function readMessage(reader: ByteReader): Message {
         kind: "position",
         shard: reader.varint(),
         epoch: reader.varint(),
-        isListed: readFlag(reader),
-        isUsable: readFlag(reader),
-        isFresh: readFlag(reader),
+        isListed: reader.flag(),
+        isUsable: reader.flag(),
+        isFresh: reader.flag(),
         lastSeq: reader.varint(),
         lastEpoch: reader.varint(),
         startedEpoch: reader.varint(),
@@ -447,7 +412,7 @@ function readMessage(reader: ByteReader): Message {
         shard: reader.varint(),
         epoch: reader.varint(),
         counter: reader.varint(),
-        reply: readReply(reader, 0),
+        reply: readReply(reader),
       };
     case KIND.redirect:
       return {
@@ -470,7 +435,7 @@ function readMessage(reader: ByteReader): Message {
       const id = reader.varint();
       const outcome = OUTCOMES[reader.u8()];
       if (outcome === undefined) throw malformed("no such outcome");
-      const configuration = readFlag(reader) ? readConfiguration(reader) : undefined;
+      const configuration = reader.flag() ? readConfiguration(reader) : undefined;
       return { kind: "swap-answer", id, outcome, configuration };
     }
     case KIND.feedStart:
@@ -501,7 +466,7 @@ function readMessage(reader: ByteReader): Message {
         epoch: reader.varint(),
         copyId: reader.varint(),
         index: reader.varint(),
-        isLast: readFlag(reader),
+        isLast: reader.flag(),
         records: readRecords(reader),
       };
     case KIND.copyAck:
@@ -587,41 +552,6 @@ function readHeartbeat(reader: ByteReader): Heartbeat {
   };
 }
 
-/** Entries as messages carry them; the store's log has the same bytes, so a change here is one of its format too. */
-export function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
-  writer.varint(entries.length);
-  for (const entry of entries) {
-    writer.varint(entry.seq);
-    writer.varint(entry.epoch);
-    if (entry.stamp === undefined) {
-      writer.u8(0);
-    } else {
-      writer.u8(1);
-      writeStamp(writer, entry.stamp);
-    }
-    writeReply(writer, entry.reply);
-    writer.varint(entry.effects.length);
-    for (const effect of entry.effects) writeEffect(writer, effect);
-  }
-}
-
-/** @throws PeerProtocolError at malformed input. */
-export function readEntries(reader: ByteReader): readonly Entry[] {
-  const count = reader.count(5);
-  const entries: Entry[] = [];
-  for (let i = 0; i < count; i++) {
-    const seq = reader.varint();
-    const epoch = reader.varint();
-    const stamp = readFlag(reader) ? readStamp(reader) : undefined;
-    const reply = readReply(reader, 0);
-    const effectCount = reader.count(1);
-    const effects: Effect[] = [];
-    for (let j = 0; j < effectCount; j++) effects.push(readEffect(reader));
-    entries.push({ seq, epoch, stamp, reply, effects });
-  }
-  return entries;
-}
-
 function writeEpochs(writer: ByteWriter, epochs: readonly EpochRow[]): void {
   writer.varint(epochs.length);
   for (const { epoch, firstSeq } of epochs) {
@@ -636,60 +566,6 @@ function readEpochs(reader: ByteReader): readonly EpochRow[] {
     epochs.push({ epoch: reader.varint(), firstSeq: reader.varint() });
   }
   return epochs;
-}
-
-function writeStamp(writer: ByteWriter, stamp: Stamp): void {
-  writer.string(stamp.node);
-  writer.varint(stamp.incarnation);
-  writer.varint(stamp.counter);
-  writer.varint(stamp.doneBelow);
-}
-
-function readStamp(reader: ByteReader): Stamp {
-  return {
-    node: reader.string(),
-    incarnation: reader.varint(),
-    counter: reader.varint(),
-    doneBelow: reader.varint(),
-  };
-}
-
-/** Stamps as messages and the store's checkpoints carry them. */
-export function writeStampRecords(writer: ByteWriter, records: readonly StampRecord[]): void {
-  writer.varint(records.length);
-  for (const record of records) {
-    writer.string(record.node);
-    writer.varint(record.incarnation);
-    writer.varint(record.doneBelow);
-    writer.varint(record.ordered.length);
-    for (const item of record.ordered) {
-      writer.varint(item.counter);
-      writer.varint(item.seq);
-      writeReply(writer, item.reply);
-    }
-  }
-}
-
-/** @throws PeerProtocolError at malformed input. */
-export function readStampRecords(reader: ByteReader): readonly StampRecord[] {
-  const count = reader.count(4);
-  const records: StampRecord[] = [];
-  for (let i = 0; i < count; i++) {
-    const node = reader.string();
-    const incarnation = reader.varint();
-    const doneBelow = reader.varint();
-    const orderedCount = reader.count(3);
-    const ordered: { counter: number; seq: number; reply: Reply }[] = [];
-    for (let j = 0; j < orderedCount; j++) {
-      ordered.push({
-        counter: reader.varint(),
-        seq: reader.varint(),
-        reply: readReply(reader, 0),
-      });
-    }
-    records.push({ node, incarnation, doneBelow, ordered });
-  }
-  return records;
 }
 
 function readRecords(reader: ByteReader): readonly KeyRecord[] {
@@ -745,210 +621,6 @@ function readRequest(reader: ByteReader): Request {
     isWrite: (flags & REQUEST.isWrite) !== 0,
     watched,
   };
-}
-
-function writeEffect(writer: ByteWriter, effect: Effect): void {
-  switch (effect.kind) {
-    case "set":
-      writer.u8(effect.expireAtMs === 0 ? EFFECT.set : EFFECT.setUntil);
-      writer.string(effect.key);
-      writer.string(effect.value);
-      if (effect.expireAtMs !== 0) writer.f64(effect.expireAtMs);
-      return;
-    case "delete":
-      writer.u8(EFFECT.delete);
-      writer.string(effect.key);
-      return;
-    case "expire":
-      writer.u8(EFFECT.expire);
-      writer.string(effect.key);
-      writer.f64(effect.expireAtMs);
-      return;
-    case "append":
-      writer.u8(EFFECT.append);
-      writer.string(effect.key);
-      writer.string(effect.bytes);
-      return;
-    case "overwrite":
-      writer.u8(EFFECT.overwrite);
-      writer.string(effect.key);
-      writer.varint(effect.offset);
-      writer.string(effect.bytes);
-      return;
-    case "flush":
-      writer.u8(EFFECT.flush);
-      return;
-    default:
-      unreachable(effect);
-  }
-}
-
-function readEffect(reader: ByteReader): Effect {
-  const tag = reader.u8();
-  switch (tag) {
-    case EFFECT.set:
-      return { kind: "set", key: reader.string(), value: reader.string(), expireAtMs: 0 };
-    case EFFECT.setUntil:
-      return {
-        kind: "set",
-        key: reader.string(),
-        value: reader.string(),
-        expireAtMs: reader.time(),
-      };
-    case EFFECT.delete:
-      return { kind: "delete", key: reader.string() };
-    case EFFECT.expire:
-      return { kind: "expire", key: reader.string(), expireAtMs: reader.time() };
-    case EFFECT.append:
-      return { kind: "append", key: reader.string(), bytes: reader.string() };
-    case EFFECT.overwrite:
-      return {
-        kind: "overwrite",
-        key: reader.string(),
-        offset: reader.varint(),
-        bytes: reader.string(),
-      };
-    case EFFECT.flush:
-      return { kind: "flush" };
-    default:
-      throw malformed(`no effect ${tag}`);
-  }
-}
-
-function writeReply(writer: ByteWriter, reply: Reply): void {
-  if (typeof reply === "string") {
-    writer.u8(REPLY.string);
-    writer.string(reply);
-  } else if (reply === OK) {
-    writer.u8(REPLY.ok);
-  } else if (reply === null) {
-    writer.u8(REPLY.null);
-  } else if (typeof reply === "number") {
-    writeNumber(writer, reply);
-  } else if (typeof reply === "boolean") {
-    writer.u8(reply ? REPLY.true : REPLY.false);
-  } else if (typeof reply === "bigint") {
-    writer.u8(REPLY.big);
-    writer.string(reply.toString());
-  } else if (reply instanceof Status) {
-    writer.u8(REPLY.status);
-    writer.string(reply.text);
-  } else if (reply instanceof Refusal) {
-    writer.u8(REPLY.refusal);
-    writer.string(reply.code);
-    writer.string(reply.message);
-  } else if (reply instanceof DoubleReply) {
-    writer.u8(REPLY.double);
-    writer.f64(reply.value);
-  } else if (reply instanceof MapReply) {
-    writer.u8(REPLY.map);
-    writer.varint(reply.entries.length);
-    for (const [field, value] of reply.entries) {
-      writeReply(writer, field);
-      writeReply(writer, value);
-    }
-  } else if (reply instanceof SetReply) {
-    writeReplies(writer, REPLY.set, reply.members);
-  } else if (reply instanceof VerbatimReply) {
-    writer.u8(REPLY.verbatim);
-    writer.string(reply.text);
-  } else if (reply instanceof PushReply) {
-    writeReplies(writer, REPLY.push, reply.items);
-  } else if (reply instanceof NullArray) {
-    writer.u8(REPLY.nullArray);
-  } else {
-    writeReplies(writer, REPLY.list, reply);
-  }
-}
-
-function writeNumber(writer: ByteWriter, value: number): void {
-  if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
-    writer.u8(REPLY.number);
-    writer.f64(value);
-  } else if (value >= 0) {
-    writer.u8(REPLY.natural);
-    writer.varint(value);
-  } else {
-    writer.u8(REPLY.negative);
-    writer.varint(-value);
-  }
-}
-
-function writeReplies(writer: ByteWriter, tag: number, items: readonly Reply[]): void {
-  writer.u8(tag);
-  writer.varint(items.length);
-  for (const item of items) writeReply(writer, item);
-}
-
-function readReply(reader: ByteReader, depth: number): Reply {
-  if (depth > REPLY_DEPTH_MAX) throw malformed("a reply nests too deep");
-  const tag = reader.u8();
-  switch (tag) {
-    case REPLY.null:
-      return null;
-    case REPLY.false:
-      return false;
-    case REPLY.true:
-      return true;
-    case REPLY.natural:
-      return reader.varint();
-    case REPLY.negative:
-      return -reader.varint();
-    case REPLY.number:
-      return reader.f64();
-    case REPLY.big:
-      return readBig(reader);
-    case REPLY.string:
-      return reader.string();
-    case REPLY.status:
-      return new Status(reader.string());
-    case REPLY.ok:
-      return OK;
-    case REPLY.refusal:
-      return new Refusal(reader.string(), reader.string());
-    case REPLY.double:
-      return new DoubleReply(reader.f64());
-    case REPLY.map: {
-      const count = reader.count(2);
-      const entries: [Reply, Reply][] = [];
-      for (let i = 0; i < count; i++) {
-        entries.push([readReply(reader, depth + 1), readReply(reader, depth + 1)]);
-      }
-      return new MapReply(entries);
-    }
-    case REPLY.set:
-      return new SetReply(readReplies(reader, depth));
-    case REPLY.verbatim:
-      return new VerbatimReply(reader.string());
-    case REPLY.push:
-      return new PushReply(readReplies(reader, depth));
-    case REPLY.nullArray:
-      return NULL_ARRAY;
-    case REPLY.list:
-      return readReplies(reader, depth);
-    default:
-      throw malformed(`no reply ${tag}`);
-  }
-}
-
-function readReplies(reader: ByteReader, depth: number): Reply[] {
-  const count = reader.count(1);
-  const items: Reply[] = [];
-  for (let i = 0; i < count; i++) items.push(readReply(reader, depth + 1));
-  return items;
-}
-
-function readBig(reader: ByteReader): bigint {
-  const text = reader.string();
-  // Long digits would cost quadratic time; integer replies have 64 bits.
-  if (!/^-?\d{1,40}$/.test(text)) throw malformed("not an integer");
-  return BigInt(text);
-}
-
-function readFlag(reader: ByteReader): boolean {
-  const byte = reader.u8();
-  if (byte > 1) throw malformed("not a flag");
-  return byte === 1;
 }
 
 function readConfiguration(reader: ByteReader): Configuration {

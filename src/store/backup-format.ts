@@ -9,8 +9,7 @@
 
 import { crc32 } from "node:zlib";
 import type { KeyRecord } from "../data/effect.ts";
-import { ByteReader, ByteWriter } from "../peers/bytes.ts";
-import { PeerProtocolError } from "../peers/errors.ts";
+import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { NodeId, ShardId } from "../replica/configuration.ts";
 
 /** Version of all that follows the frames of the blocks. */
@@ -292,7 +291,7 @@ function parseBody(bytes: Buffer): BackupBlock {
   try {
     block = readBody(reader);
   } catch (error) {
-    if (!(error instanceof PeerProtocolError)) throw error;
+    if (!(error instanceof MalformedError)) throw error;
     throw corrupt(`a block cannot be read: ${error.message}`, error);
   }
   if (reader.left !== 0) throw corrupt("a block goes on behind its end");

@@ -4,10 +4,14 @@
  */
 
 import { crc32 } from "node:zlib";
-import { ByteReader, ByteWriter } from "../peers/bytes.ts";
-import { readEntries, readStampRecords, writeEntries, writeStampRecords } from "../peers/codec.ts";
-import { PeerProtocolError } from "../peers/errors.ts";
+import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { ShardId } from "../replica/configuration.ts";
+import {
+  readEntries,
+  readStampRecords,
+  writeEntries,
+  writeStampRecords,
+} from "../replica/entry-codec.ts";
 import type { Checkpoint } from "../replica/journal.ts";
 import type { Entry } from "../replica/messages.ts";
 import type { Live } from "./engine.ts";
@@ -121,7 +125,7 @@ function parsed<Result>(
   try {
     result = parse(reader);
   } catch (error) {
-    if (!(error instanceof PeerProtocolError)) throw error;
+    if (!(error instanceof MalformedError)) throw error;
     throw corrupt(`${what} cannot be read: ${error.message}`, error);
   }
   if (reader.left !== 0) throw corrupt(`${what} goes on behind its end`);

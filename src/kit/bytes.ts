@@ -1,13 +1,17 @@
-/** Cursors over bytes for the peer codec: one writer into a growing buffer, one reader that distrusts what it reads. */
+/** Cursors over bytes: one writer into a growing buffer, one reader that distrusts what it reads. */
 
-import { assert } from "../kit/assert.ts";
-import { malformed, type PeerProtocolError } from "./errors.ts";
+import { assert } from "./assert.ts";
 
 const FIRST_BYTES = 64 * 1024;
 /** A buffer that has grown beyond this is given up after its batch, so that one large value does not hold memory for ever. */
 const KEPT_BYTES_MAX = 8 * 1024 * 1024;
 /** Up to here a loop is quicker than a call into native code. */
 const SHORT_STRING = 24;
+
+/** Bytes that cannot be what they should be. */
+export class MalformedError extends Error {
+  override readonly name = "MalformedError";
+}
 
 /** Appends primitives to one buffer, which doubles as needed. */
 export class ByteWriter {
@@ -121,7 +125,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what a `ByteWriter` wrote. Every method throws `PeerProtocolError` where the bytes cannot be right. */
+/** Reads what a `ByteWriter` wrote. Every method throws `MalformedError` where the bytes cannot be right. */
 export class ByteReader {
   readonly #buffer: Buffer;
   readonly #end: number;
@@ -143,6 +147,12 @@ export class ByteReader {
     return this.#buffer[this.#at++] as number;
   }
 
+  flag(): boolean {
+    const byte = this.u8();
+    if (byte > 1) throw new MalformedError("not a flag");
+    return byte === 1;
+  }
+
   f64(): number {
     if (this.left < 8) throw tooShort();
     const value = this.#buffer.readDoubleLE(this.#at);
@@ -153,7 +163,7 @@ export class ByteReader {
   /** A time in ms, or a difference of times. */
   time(): number {
     const value = this.f64();
-    if (!Number.isFinite(value)) throw malformed("a time is not finite");
+    if (!Number.isFinite(value)) throw new MalformedError("a time is not finite");
     return value;
   }
 
@@ -177,7 +187,7 @@ export class ByteReader {
   count(itemBytesMin: number): number {
     const count = this.varint();
     if (count * itemBytesMin > this.left) {
-      throw malformed("a list is longer than its frame");
+      throw new MalformedError("a list is longer than its frame");
     }
     return count;
   }
@@ -201,10 +211,10 @@ function viewOf(buffer: Buffer): DataView {
   return new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
 
-function tooShort(): PeerProtocolError {
-  return malformed("a frame ends early");
+function tooShort(): MalformedError {
+  return new MalformedError("a frame ends early");
 }
 
-function tooLarge(): PeerProtocolError {
-  return malformed("a number is 2^53 or more");
+function tooLarge(): MalformedError {
+  return new MalformedError("a number is 2^53 or more");
 }

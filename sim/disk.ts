@@ -42,6 +42,8 @@ export class SimDisk {
   #isBusy = false;
   #isFresh = true;
   #hasFailed = false;
+  /** It takes nothing for the moment: what it will do when it goes on. */
+  #held: (() => void)[] | undefined;
   /** Grows when the power goes: what was under way then is lost. */
   #life = 0;
 
@@ -77,6 +79,10 @@ export class SimDisk {
 
   #flush(core: Core, life: number, onSaved: (items: number) => void): void {
     if (life !== this.#life) return;
+    if (this.#held !== undefined) {
+      this.#held.push(() => this.#flush(core, life, onSaved));
+      return;
+    }
     this.#isBusy = false;
     const shards = new Set(this.#pending.map(({ shard }) => shard));
     for (const { shard, change } of this.#pending) {
@@ -114,6 +120,17 @@ export class SimDisk {
     }
   }
 
+  /** Nothing comes to an end until `release`, nor does anything fail. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const goOn of held) goOn();
+  }
+
   /** Nothing more can be written. */
   fail(): void {
     this.crash();
@@ -133,6 +150,7 @@ export class SimDisk {
     this.#items = 0;
     this.#isBusy = false;
     this.#hasFailed = false;
+    this.#held = undefined;
   }
 
   /** The disk is gone, and another is there in its place. */

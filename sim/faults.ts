@@ -229,7 +229,7 @@ export class Nemesis {
     if (node === undefined || core === undefined || disk === undefined || !this.canLose(id)) return;
     disk.fail();
     node.isStopping = true;
-    node.input((running, time) => running.drainShards(time));
+    node.input((running, time) => running.diskFailed(time));
     this.#later(100, 1_500, () => {
       if (node.core !== core) return;
       node.isStopping = false;

@@ -262,7 +262,7 @@ export class Workload {
       const { code, message } = reply;
       this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
       if (code === "UNCERTAIN") return { outcome: "unknown", why: message };
-      if (code === "TRYAGAIN" || code === "NOREPLICAS") {
+      if (code === "TRYAGAIN" || code === "NOREPLICAS" || code === "MISCONF") {
         return { outcome: "failed", answeredAt, why: code };
       }
     }

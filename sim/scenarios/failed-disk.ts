@@ -24,7 +24,7 @@ export const scenario: Scenario = {
         if (disk === undefined) throw new Error("nodes have disks under fsync");
         disk.fail();
         workload.ask(node, [{ kind: "set", key: "key1", value: "never on that disk." }]);
-        node.input((core, time) => core.drainShards(time));
+        node.input((core, time) => core.diskFailed(time));
         expectWithin(
           world,
           600,

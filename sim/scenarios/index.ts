@@ -4,11 +4,13 @@ import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
 import { scenario as boundedQueue } from "./bounded-queue.ts";
 import { scenario as deafNode } from "./deaf-node.ts";
 import { scenario as dirtySnapshot } from "./dirty-snapshot.ts";
+import { scenario as disklessPair } from "./diskless-pair.ts";
 import { scenario as divergentReturn } from "./divergent-return.ts";
 import { scenario as divergentTailAck } from "./divergent-tail-ack.ts";
 import { scenario as drainToLearner } from "./drain-to-learner.ts";
 import { scenario as emptyInSyncWins } from "./empty-in-sync-wins.ts";
 import { scenario as failedDisk } from "./failed-disk.ts";
+import { scenario as failedDisks } from "./failed-disks.ts";
 import { scenario as firstDiskWins } from "./first-disk-wins.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
@@ -38,6 +40,7 @@ import { scenario as resetStream } from "./reset-stream.ts";
 import { scenario as restartedMember } from "./restarted-member.ts";
 import type { Scenario } from "./scenario.ts";
 import { scenario as skippedTail } from "./skipped-tail.ts";
+import { scenario as slowDisk } from "./slow-disk.ts";
 import { scenario as staleAppend } from "./stale-append.ts";
 import { scenario as stallRestart } from "./stall-restart.ts";
 import { scenario as stampsInCopy } from "./stamps-in-copy.ts";
@@ -48,10 +51,12 @@ export const SCENARIOS: readonly Scenario[] = [
   belowMinAnswersOk,
   deafNode,
   dirtySnapshot,
+  disklessPair,
   divergentReturn,
   drainToLearner,
   emptyInSyncWins,
   failedDisk,
+  failedDisks,
   firstDiskWins,
   flappingPromotion,
   halfAppliedRename,
@@ -86,5 +91,6 @@ export const SCENARIOS: readonly Scenario[] = [
   stampsInCopy,
   resetStream,
   skippedTail,
+  slowDisk,
   uncommittedStart,
 ];

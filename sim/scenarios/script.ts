@@ -1,6 +1,6 @@
 /** Words that scripts are written in. Times in virtual ms. */
 
-import type { Reply } from "../../src/data/reply.ts";
+import { Refusal, type Reply } from "../../src/data/reply.ts";
 import type { NodeId } from "../../src/replica/configuration.ts";
 import type { Request } from "../../src/replica/ports.ts";
 import type { Shard } from "../../src/replica/shard.ts";
@@ -131,4 +131,39 @@ export function readAndWrite(
   };
   for (const id of at.writers) queue.after(draw.between(200, 250), () => write(id));
   for (const id of at.readers) queue.after(draw.between(200, 250), () => read(id));
+}
+
+/** The node's disk takes nothing more, least of all what a client writes at this very moment. */
+export function failDisk(world: World, workload: Workload, id: NodeId): void {
+  const node = nodeOf(world, id);
+  node.disk?.fail();
+  workload.ask(node, [{ kind: "set", key: "key1", value: `of ${id}, never on its disk.` }]);
+  node.input((core, time) => core.diskFailed(time));
+}
+
+/** The node gets another disk, with nothing on it. */
+export function replaceDisk(world: World, id: NodeId): void {
+  const node = nodeOf(world, id);
+  node.input((core, time) => {
+    node.disk?.replace();
+    core.resumeShards(time);
+  });
+}
+
+/** While no disk works, writes are refused at once, whoever is left. */
+export function expectWriteRefusal(world: World, then: () => void): void {
+  let code: string | undefined;
+  command(world, nodeOf(world, recordOf(world).primary), ["SET", "aside", "refused"], (reply) => {
+    code = reply instanceof Refusal ? reply.code : "none";
+  });
+  expectWithin(
+    world,
+    100,
+    "writes are refused",
+    () => code !== undefined,
+    () => {
+      if (code !== "MISCONF") world.blame(`a write while no disk works is answered ${code}`);
+      then();
+    },
+  );
 }

@@ -16,7 +16,14 @@ const PATIENCE_MS = 30_000;
 const RETRY_MS = 100;
 const SILENT_MS_MAX = 10_000;
 /** What is answered where it is worth asking again; none of it can have done what a second attempt would undo. */
-const PASSING = new Set(["TRYAGAIN", "UNCERTAIN", "NOREPLICAS", "LOADING", "CLUSTERDOWN"]);
+const PASSING = new Set([
+  "TRYAGAIN",
+  "UNCERTAIN",
+  "NOREPLICAS",
+  "MISCONF",
+  "LOADING",
+  "CLUSTERDOWN",
+]);
 
 export interface LoaderOptions {
   /** RESP addresses of the nodes. */

@@ -167,7 +167,7 @@ describe("createApp", () => {
     assert.equal((await app.request("/get?key=")).status, 400);
   });
 
-  for (const code of ["TRYAGAIN", "UNCERTAIN", "NOREPLICAS"]) {
+  for (const code of ["TRYAGAIN", "UNCERTAIN", "NOREPLICAS", "MISCONF"]) {
     it(`answers ${code} with 503, the reason and when to come back`, async () => {
       const { app, door, json } = setUp();
       door.intercept = () => new Refusal(code, "why");

@@ -140,6 +140,7 @@ function refused({ code, message }: Refusal): Response {
     case "TRYAGAIN":
     case "UNCERTAIN":
     case "NOREPLICAS":
+    case "MISCONF":
       return unavailable(failure);
     case "WRONGTYPE":
       return failed(409, failure);

@@ -92,6 +92,9 @@ class FakeCore implements CoreSurface {
   drainShards(time: Time): void {
     this.#told("drainShards", time);
   }
+  diskFailed(time: Time): void {
+    this.#told("diskFailed", time);
+  }
   transfer(shard: number, successor: string, time: Time): string | undefined {
     this.#told(`transfer ${shard} ${successor}`, time);
     return shard === 0 ? undefined : "no such shard";
@@ -257,7 +260,7 @@ describe("driver", () => {
     driver.saved(3, new Set([1]));
     driver.diskFailed();
     driver.diskReplaced();
-    assert.deepEqual(core.calls, ["saved 3 without 1", "drainShards", "resumeShards"]);
+    assert.deepEqual(core.calls, ["saved 3 without 1", "diskFailed", "resumeShards"]);
   });
 
   it("drains once for all that a turn brings", async () => {

@@ -189,7 +189,7 @@ export class Driver implements Door, LinkHandler, DiskUser {
   }
 
   diskFailed(): void {
-    this.#guard((time) => this.#core.drainShards(time));
+    this.#guard((time) => this.#core.diskFailed(time));
   }
 
   diskReplaced(): void {

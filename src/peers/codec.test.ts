@@ -100,6 +100,7 @@ const beat: fc.Arbitrary<ShardBeat> = fc.record({
   commitSeq: fc.oneof(fc.nat(3), natural),
   startedEpoch: fc.nat(3),
   ready: flag,
+  lacksDisk: flag,
 });
 
 const configuration: fc.Arbitrary<Configuration> = fc
@@ -444,6 +445,7 @@ function idleHeartbeat(shardCount: number): Heartbeat {
       commitSeq: 100_000_000 + index,
       startedEpoch: 12 + (index % 2),
       ready: false,
+      lacksDisk: false,
     })),
   };
 }

@@ -82,7 +82,7 @@ const KIND = {
   redirect: 18,
 } as const;
 
-/** Flags of a shard's part of a heartbeat; the last four save bytes where a field is what it mostly is. */
+/** Flags of a shard's part of a heartbeat; four of them save bytes where a field is what it mostly is. */
 const BEAT = {
   echoes: 1,
   ready: 2,
@@ -90,8 +90,9 @@ const BEAT = {
   sameEpoch: 8,
   allCommitted: 16,
   started: 32,
+  lacksDisk: 64,
 } as const;
-const BEAT_MASK = 63;
+const BEAT_MASK = 127;
 
 const REQUEST = { isTransaction: 1, isWrite: 2 } as const;
 const OUTCOMES = ["done", "conflict", "unknown"] as const;
@@ -496,6 +497,7 @@ function writeHeartbeat(writer: ByteWriter, beat: Heartbeat): void {
     const flags =
       (item.echoes ? BEAT.echoes : 0) |
       (item.ready ? BEAT.ready : 0) |
+      (item.lacksDisk ? BEAT.lacksDisk : 0) |
       (item.shard === shard + 1 ? BEAT.nextShard : 0) |
       (item.epoch === epoch ? BEAT.sameEpoch : 0) |
       (item.commitSeq === item.ackSeq ? BEAT.allCommitted : 0) |
@@ -538,6 +540,7 @@ function readHeartbeat(reader: ByteReader): Heartbeat {
       commitSeq,
       startedEpoch,
       ready: (flags & BEAT.ready) !== 0,
+      lacksDisk: (flags & BEAT.lacksDisk) !== 0,
     });
   }
   return {

@@ -30,6 +30,7 @@ function wideBeat(count: number): Heartbeat {
       commitSeq: 2 ** 49 + shard,
       startedEpoch: 1,
       ready: false,
+      lacksDisk: false,
     }),
   );
   return { ...beat, shards };

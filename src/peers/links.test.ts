@@ -322,6 +322,7 @@ describe("peer links", () => {
         commitSeq: 2 ** 49,
         startedEpoch: 1,
         ready: false,
+        lacksDisk: false,
       })),
     };
     // All in one turn: nothing can be read meanwhile, so at some point the kernel takes no more.

@@ -105,7 +105,7 @@ export class Core implements CoreSurface, Host {
   readonly limits: Limits;
   readonly mutant: Mutant | undefined;
   now: Time = { monoMs: 0, wallMs: 0 };
-  isDraining = false;
+  lacksDisk = false;
   readonly counters: Counters = noCounts();
 
   readonly isFresh: boolean;
@@ -113,6 +113,8 @@ export class Core implements CoreSurface, Host {
   readonly lost = new Set<NodeId>();
   journaled = 0;
   savedItems = 0;
+  /** The node was told to end. */
+  #isEnding = false;
   #journal: JournalItem[] = [];
   #filling: ReadonlySet<ShardId> = new Set();
   readonly #restored: NonNullable<CoreOptions["restored"]>;
@@ -170,6 +172,10 @@ export class Core implements CoreSurface, Host {
     });
     this.isFresh = options.restored === undefined;
     this.#restored = options.restored ?? new Map();
+  }
+
+  get isDraining(): boolean {
+    return this.#isEnding || this.lacksDisk;
   }
 
   get settings(): Settings {
@@ -423,14 +429,26 @@ export class Core implements CoreSurface, Host {
 
   drainShards(time: Time): void {
     this.now = time;
-    this.isDraining = true;
+    this.#isEnding = true;
+    this.#leave();
+  }
+
+  diskFailed(time: Time): void {
+    this.now = time;
+    this.lacksDisk = true;
+    this.beatSoon();
+    this.#leave();
+  }
+
+  #leave(): void {
     this.#swaps.hurry();
     for (const shard of this.#allShards) this.touch(shard.id);
   }
 
   resumeShards(time: Time): void {
     this.now = time;
-    this.isDraining = false;
+    this.lacksDisk = false;
+    this.beatSoon();
     this.journaled = 0;
     this.savedItems = 0;
     this.#journal = [];
@@ -453,6 +471,7 @@ export class Core implements CoreSurface, Host {
     if (shard.view(successor).startedEpoch < member.since) {
       return `${successor} has only just become in-sync in shard ${id}; try again`;
     }
+    if (shard.view(successor).lacksDisk) return `the disk of ${successor} has failed`;
     if (shard.handover === undefined) this.#beginHandover(shard, successor);
     return undefined;
   }
@@ -825,7 +844,12 @@ export class Core implements CoreSurface, Host {
     const proven = shard.holders.filter(
       (node) => !removed.has(node) && (node === this.nodeId || others.includes(node)),
     );
-    return heirAmong(proven, record, counts) ?? this.nodeId;
+    const saving = proven.filter((node) => !this.#lacksDisk(shard, node));
+    return heirAmong(saving.length > 0 ? saving : proven, record, counts) ?? this.nodeId;
+  }
+
+  #lacksDisk(shard: Shard, node: NodeId): boolean {
+    return node === this.nodeId ? this.lacksDisk : shard.view(node).lacksDisk;
   }
 
   /** A draining node takes itself out, when the others have all that it ordered and it serves nothing more (R14). */
@@ -838,7 +862,7 @@ export class Core implements CoreSurface, Host {
     if (!shard.hasLease) return undefined;
     // Not all of it has to be committed: its own disk may be what failed.
     if (shard.isPrimary && (!shard.isStarted || !shard.othersHaveAll)) return undefined;
-    const successors = shard.provenOthers;
+    const successors = shard.heirs;
     const { primary } = shard.record;
     const next = primary === this.nodeId ? heirAmong(successors, shard.record, counts) : primary;
     if (next === undefined || successors.length === 0) return undefined;
@@ -859,7 +883,8 @@ export class Core implements CoreSurface, Host {
   #promotion(shard: Shard): ShardRecord | undefined {
     const { monoMs } = this.now;
     const { leaseMs } = this.settings;
-    if (!shard.isStartCommitted || shard.handover !== undefined) return undefined;
+    // A disk that failed must not keep this node from giving the shard to one whose disk works.
+    if (shard.sharedSeq < shard.startSeq || shard.handover !== undefined) return undefined;
     for (const node of shard.record.replicas) {
       if (shard.record.inSync.some((member) => member.node === node) || !shard.donor.isFed(node))
         continue;
@@ -913,8 +938,8 @@ export class Core implements CoreSurface, Host {
     const view = shard.view(preferred);
     const sinceMs = this.#inSyncSinceMs.get(`${shard.id}:${preferred}`) ?? Number.NEGATIVE_INFINITY;
     const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
-    const isProven = view.startedEpoch >= member.since;
-    if (isSteady && isProven && view.evictingSinceMs === undefined && shard.canOrder) {
+    const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
+    if (isSteady && isFit && shard.canOrder) {
       this.#beginHandover(shard, preferred);
     }
   }

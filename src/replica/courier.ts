@@ -9,7 +9,13 @@ import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
 import type { Outcome } from "./ports.ts";
-import { NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN, UNCERTAIN_LATE } from "./refusals.ts";
+import {
+  NO_DISK,
+  NO_REPLICAS,
+  TRY_AGAIN_LATER,
+  UNCERTAIN_BELOW_MIN,
+  UNCERTAIN_LATE,
+} from "./refusals.ts";
 import type { ShardView } from "./shard-view.ts";
 import type { Operation } from "./surface.ts";
 
@@ -182,15 +188,18 @@ export class Courier {
     }
     if (!shard.canOrder) return false;
     if (shard.isBelowMin) this.#refuseBelowMin(pending);
+    else if (shard.isDiskless && !this.#wasOrdered(pending)) this.#finish(pending, NO_DISK);
     else this.#order(pending);
     return true;
   }
 
   /** R13. What was sent before may be in the log all the same. */
   #refuseBelowMin(pending: Pending): void {
-    const wasOrdered =
-      pending.mayHaveRun && this.#shard.findStamp(this.#stamp(pending)) !== undefined;
-    this.#finish(pending, wasOrdered ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
+    this.#finish(pending, this.#wasOrdered(pending) ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
+  }
+
+  #wasOrdered(pending: Pending): boolean {
+    return pending.mayHaveRun && this.#shard.findStamp(this.#stamp(pending)) !== undefined;
   }
 
   /** Runs a write as the primary, unless the log already holds it; then the reads that are to follow it. */

@@ -120,7 +120,7 @@ export class Donor {
     const { mutant } = this.#host;
     if (mutant === "promotes-uncopied") return true;
     if (mutant === "dirty-snapshot") return feed.isWhole;
-    return feed.isCloseBehind && this.#shard.commitSeq >= feed.baseSeq;
+    return feed.isCloseBehind && this.#shard.sharedSeq >= feed.baseSeq;
   }
 
   /** The last seq that no learner can ask for any more, at most `seq`. */

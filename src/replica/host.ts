@@ -44,8 +44,10 @@ export interface Host {
   readonly settings: Settings;
   readonly counters: Counters;
   readonly readBalancer: ReadBalancer;
-  /** The node hands everything over and orders nothing more. */
+  /** The node hands over all that it can: it is to end, or its disk has failed. */
   readonly isDraining: boolean;
+  /** The node's disk has failed: what the log takes from here on will not be on it. */
+  readonly lacksDisk: boolean;
   /** Test only: the rule that is deliberately broken. */
   readonly mutant: Mutant | undefined;
   send(to: NodeId, message: Message): void;

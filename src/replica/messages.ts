@@ -39,6 +39,8 @@ export interface ShardBeat {
   readonly startedEpoch: number;
   /** The sender, a learner, holds all there is and has a fresh echo of every in-sync member. */
   readonly ready: boolean;
+  /** The sender's disk has failed, so nobody should leave the shard to it. */
+  readonly lacksDisk: boolean;
 }
 
 export interface Heartbeat {

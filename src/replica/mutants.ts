@@ -53,7 +53,12 @@ export const MUTANTS = {
   "lost-transfer": "R14: a transfer whose swap got no answer is waited for without end",
   "leaves-to-nobody": "R14: a draining node stops serving though nobody can take over",
   "leaves-when-saved": "R14: a primary whose disk failed waits for it before it hands over",
+  "leaves-to-the-diskless":
+    "R14: a node whose disk failed hands over to one whose disk failed, too",
+  "waits-for-its-disk":
+    "R14: the last in-sync member promotes nobody before its own disk has the epoch's start",
   "no-backpressure": "R15: the primary orders on however far its backups are behind",
+  "slow-primary-stays": "R15: a primary whose own disk is behind goes on as such",
 } as const;
 
 export type Mutant = keyof typeof MUTANTS;

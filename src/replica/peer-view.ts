@@ -22,6 +22,8 @@ export class PeerView {
   ackMovedMs: number;
   startedEpoch = 0;
   ready = false;
+  /** Its disk has failed, by its last word. */
+  lacksDisk = false;
   /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */
   sentSeq: number | undefined;
   /** At the primary: since when it has not echoed, to remove a live member. */

@@ -18,6 +18,11 @@ export const OVERLOADED = new Refusal(
 
 /** Certainly not executed, as long as there are too few in-sync replicas (R13). */
 export const NO_REPLICAS = new Refusal("NOREPLICAS", "Not enough good replicas to write.");
+/** Certainly not executed, as long as no in-sync replica has a disk that works (R14). */
+export const NO_DISK = new Refusal(
+  "MISCONF",
+  "The disks of all in-sync replicas have failed; the command was not executed",
+);
 
 /** The outcome is unknown. */
 export const UNCERTAIN_LATE = new Refusal(

@@ -16,6 +16,7 @@ export interface ShardView {
   readonly isLeaving: boolean;
   readonly isAsync: boolean;
   readonly isBelowMin: boolean;
+  readonly isDiskless: boolean;
   readonly hasLease: boolean;
   readonly serves: boolean;
   readonly canOrder: boolean;

@@ -171,6 +171,13 @@ export class Shard {
     });
   }
 
+  /** Everything up to it is at every in-sync member: committed, but for what this node's own disk may lack. */
+  get sharedSeq(): number {
+    if (this.#host.mutant === "waits-for-its-disk") return this.commitSeq;
+    const acknowledged = this.#otherMembers.map(({ node }) => this.view(node).ackSeq);
+    return Math.max(this.commitSeq, Math.min(this.log.lastSeq, ...acknowledged));
+  }
+
   /** Every other in-sync member has acknowledged, in this epoch, all that the log holds. */
   get othersHaveAll(): boolean {
     const { lastSeq } = this.log;
@@ -178,10 +185,24 @@ export class Shard {
     return this.#otherMembers.every(({ node }) => this.view(node).ackSeq >= lastSeq);
   }
 
-  /** The node is draining, and has someone to leave the shard to; until then it serves on. */
+  /** Those of the proven members whose disks have not failed: the shard can be left to them. */
+  get heirs(): readonly NodeId[] {
+    const { mutant } = this.#host;
+    return this.provenOthers.filter(
+      (node) => !this.view(node).lacksDisk || mutant === "leaves-to-the-diskless",
+    );
+  }
+
+  /** The node drains, or lags, and has someone to leave the shard to; until then it serves on. */
   get isLeaving(): boolean {
     if (this.#host.mutant === "leaves-to-nobody") return this.#host.isDraining;
-    return this.#host.isDraining && this.provenOthers.length > 0;
+    return (this.#host.isDraining || this.suspicion.isLagging) && this.heirs.length > 0;
+  }
+
+  /** No in-sync member has a disk that works, so a write would not be what the cluster's durability says. */
+  get isDiskless(): boolean {
+    const { lacksDisk } = this.#host;
+    return lacksDisk && this.#otherMembers.every(({ node }) => this.view(node).lacksDisk);
   }
 
   /** Whether the primary may order now. */
@@ -229,11 +250,11 @@ export class Shard {
 
   /** A replica that is not in sync holds all there is, on its disk too if need be, and has a fresh echo of every member. */
   get isReady(): boolean {
-    return this.learner.isWhole && this.#ownSeq >= 0 && this.#host.now.monoMs < this.leaseUntilMs;
+    return this.learner.isWhole && this.ownSeq >= 0 && this.#host.now.monoMs < this.leaseUntilMs;
   }
 
   /** What this node may acknowledge: all that it holds, or under `fsync` what is on its disk. */
-  get #ownSeq(): number {
+  get ownSeq(): number {
     const waits =
       this.#host.settings.durability === "fsync" && this.#host.mutant !== "acks-before-disk";
     return waits ? this.#saving.seq : this.log.lastSeq;
@@ -291,6 +312,7 @@ export class Shard {
       if (node === host.nodeId) continue;
       const view = this.view(node);
       view.startedEpoch = views.get(node)?.startedEpoch ?? 0;
+      view.lacksDisk = views.get(node)?.lacksDisk ?? false;
       if (host.mutant === "acks-of-any-epoch") view.ackSeq = views.get(node)?.ackSeq ?? 0;
       if (host.mutant === "echo-of-any-epoch") {
         view.echoMs = views.get(node)?.echoMs ?? Number.NEGATIVE_INFINITY;
@@ -663,7 +685,7 @@ export class Shard {
   /** Commits what every in-sync member has acknowledged in this epoch; returns whether anything was. */
   maybeCommit(): boolean {
     if (!this.isStarted || !this.isMember) return false;
-    let seq = this.#ownSeq;
+    let seq = this.ownSeq;
     const { mutant } = this.#host;
     if (mutant === "commits-by-majority") {
       const acks = this.#otherMembers.map((member) => this.view(member.node).ackSeq);
@@ -825,10 +847,11 @@ export class Shard {
         view.evictingSinceMs === undefined &&
         view.deafSinceMs === undefined &&
         !this.#host.isFenced(this.id, peer),
-      ackSeq: this.isStarted || this.learner.isWhole ? Math.max(0, this.#ownSeq) : 0,
+      ackSeq: this.isStarted || this.learner.isWhole ? Math.max(0, this.ownSeq) : 0,
       commitSeq: this.commitSeq,
       startedEpoch: this.startedEpoch,
       ready: this.isReady,
+      lacksDisk: this.#host.lacksDisk,
     };
   }
 
@@ -875,6 +898,10 @@ export class Shard {
     }
     view.startedEpoch = Math.max(view.startedEpoch, beat.startedEpoch);
     view.ready = beat.ready;
+    if (at.isNewest && view.lacksDisk !== beat.lacksDisk) {
+      view.lacksDisk = beat.lacksDisk;
+      this.#host.touch(this.id);
+    }
     if (beat.epoch === this.epoch) this.#acknowledged(view, beat.ackSeq);
     if (memberIncarnation === undefined) return;
     if (from === this.record.primary) this.seeWall(at.wallMs);
@@ -1017,7 +1044,7 @@ export class Shard {
       this.learner.tick();
     }
     this.suspicion.tick();
-    if (this.canOrder) {
+    if (this.canOrder && !this.isDiskless) {
       const effects = this.machine.expire(this.log.lastSeq + 1, this.wallMs, EXPIRED_PER_TICK);
       if (effects.length > 0) this.#order(undefined, null, effects);
     }
@@ -1035,7 +1062,7 @@ export class Shard {
     }
     if (this.#ackDue && this.isStarted && this.isMember) {
       this.#ackDue = false;
-      const seq = this.#ownSeq;
+      const seq = this.ownSeq;
       for (const member of seq < 0 ? [] : this.#otherMembers) {
         this.#host.send(member.node, { kind: "ack", shard: this.id, epoch: this.epoch, seq });
       }

@@ -170,6 +170,8 @@ export interface CoreSurface {
   tick(time: Time): void;
   /** Hands over every shard and leaves the in-sync sets; `status().isDrained` tells when that is done (R14). */
   drainShards(time: Time): void;
+  /** Hands over as `drainShards` does, to who has a disk that works; if nobody has, takes no writes until `resumeShards`. */
+  diskFailed(time: Time): void;
   /** Asks for a planned transfer of one shard; only its primary can. Returns why not, or undefined. */
   transfer(shard: ShardId, successor: NodeId, time: Time): string | undefined;
   /**
@@ -179,7 +181,7 @@ export interface CoreSurface {
   saved(items: number, filling: ReadonlySet<ShardId>, time: Time): void;
   /** What the disk stores of a shard beside its log; undefined if there is no such shard. */
   stored(shard: ShardId): StoredShard | undefined;
-  /** Undoes `drainShards`, when a broken disk was replaced: the journal begins anew, with all that this node holds. */
+  /** Undoes `diskFailed`, when the disk was replaced: the journal begins anew, with all that this node holds. */
   resumeShards(time: Time): void;
   /** Begins no full copy to a learner for so long. */
   holdCopies(forMs: number, time: Time): void;

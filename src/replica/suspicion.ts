@@ -17,6 +17,7 @@ export class Suspicion {
   readonly #host: Host;
   readonly #shard: Shard;
   #lag = new LagMarks();
+  #isLagging = false;
 
   constructor(host: Host, shard: Shard) {
     this.#host = host;
@@ -25,6 +26,12 @@ export class Suspicion {
 
   epochInstalled(): void {
     this.#lag = new LagMarks();
+    this.#isLagging = false;
+  }
+
+  /** This node, the primary, holds the shard up itself: its disk has not taken an entry for too long (R15). */
+  get isLagging(): boolean {
+    return this.#isLagging;
   }
 
   /** Moves the deadlines by a stall of this node's own loop (R5). */
@@ -78,6 +85,7 @@ export class Suspicion {
     const shard = this.#shard;
     const { now, limits } = this.#host;
     this.#lag.note(now.monoMs, { commitSeq: shard.commitSeq, lastSeq: shard.log.lastSeq });
+    this.#watchOwnLag();
     for (const { node } of shard.otherMembers) {
       const view = shard.view(node);
       const ageMs = this.#lag.ageMs(now.monoMs, view.ackSeq);
@@ -88,6 +96,20 @@ export class Suspicion {
         view.evictingSinceMs = undefined;
       }
     }
+  }
+
+  /** The primary leaves for its own lag as a member is removed for one. */
+  #watchOwnLag(): void {
+    const shard = this.#shard;
+    const { now, limits, mutant } = this.#host;
+    const ageMs = this.#lag.ageMs(now.monoMs, shard.ownSeq);
+    const isLagging = ageMs !== undefined && (this.#isLagging || ageMs > limits.lagMsMax);
+    if (isLagging === this.#isLagging || mutant === "slow-primary-stays") return;
+    this.#isLagging = isLagging;
+    this.#host.touch(shard.id);
+    if (ageMs === undefined) return;
+    const why = `its disk has not taken entry ${shard.ownSeq + 1} for ${Math.round(ageMs)} ms`;
+    this.#host.emit({ kind: "evicting", shard: shard.id, node: this.#host.nodeId, why });
   }
 
   #isReplica(node: NodeId): boolean {

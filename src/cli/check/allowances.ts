@@ -10,7 +10,7 @@ export type ErrorKind = "refused" | "uncertain" | "silent" | "lost" | "other";
 
 /** Beginnings of what clients are told, or tell themselves, with what it means. */
 const MEANINGS: readonly (readonly [RegExp, ErrorKind])[] = [
-  [/^(TRYAGAIN|NOREPLICAS|CLUSTERDOWN|LOADING|EXECABORT|EXEC answered null)\b/, "refused"],
+  [/^(TRYAGAIN|NOREPLICAS|MISCONF|CLUSTERDOWN|LOADING|EXECABORT|EXEC answered null)\b/, "refused"],
   [/^UNCERTAIN\b/, "uncertain"],
   [/^no answer within /, "silent"],
   [/^(Socket closed unexpectedly|The client is closed|not connected|Disconnects client)/, "lost"],

@@ -25,10 +25,12 @@ function setUp() {
         : Promise.resolve({ contentType: "text/plain; version=0.0.4", body: "up 1\n" }),
     onError: (error) => state.errors.push(error),
     observer: {
-      onCommand: (name, outcome, seconds) => {
-        assert.ok(seconds >= 0);
-        state.seen.push(`${name} ${outcome}`);
-      },
+      tallyOf: (name) => ({
+        answered: (isRefusal, ms) => {
+          assert.ok(ms >= 0);
+          state.seen.push(`${name} ${isRefusal ? "error" : "ok"}`);
+        },
+      }),
     },
     bodyBytesMax: 1000,
   });

@@ -35,14 +35,13 @@ export interface Metrics {
   readonly body: string;
 }
 
-/** Is told of each command that a request ran; called often, so it must be cheap. */
+/** Counts the answers to the commands that requests ran. */
 export interface CommandObserver {
-  /**
-   * @param name in lower case.
-   * @param outcome `error` if the answer was a refusal.
-   * @param seconds from the command's start to its answer.
-   */
-  onCommand(name: string, outcome: "ok" | "error", seconds: number): void;
+  /** @param command its name in lower case. */
+  tallyOf(command: string): {
+    /** @param ms from the command's start to its answer. */
+    answered(isRefusal: boolean, ms: number): void;
+  };
 }
 
 export interface AppOptions {
@@ -109,9 +108,8 @@ function ask({ router, observer }: AppOptions, args: readonly string[]): Promise
   return new Promise((resolve) => {
     router.dispatch(args, 0, {
       answered: (reply) => {
-        const outcome = reply instanceof Refusal ? "error" : "ok";
-        const name = (args[0] ?? "").toLowerCase();
-        observer?.onCommand(name, outcome, (performance.now() - startedMs) / 1000);
+        const tally = observer?.tallyOf((args[0] ?? "").toLowerCase());
+        tally?.answered(reply instanceof Refusal, performance.now() - startedMs);
         resolve(reply);
       },
     });

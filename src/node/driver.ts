@@ -10,14 +10,7 @@ import { type Register, RegisterError, type SwapResult } from "../register/regis
 import type { Configuration, Incarnation, NodeId, ShardId } from "../replica/configuration.ts";
 import type { JournalItem } from "../replica/journal.ts";
 import type { Message } from "../replica/messages.ts";
-import type {
-  CoreEvent,
-  CoreSurface,
-  NodeStatus,
-  Operation,
-  StoredShard,
-  Time,
-} from "../replica/surface.ts";
+import type { CoreEvent, CoreSurface, NodeStatus, StoredShard, Time } from "../replica/surface.ts";
 import type { AnsweredOperation, Door } from "../router/door.ts";
 import type { NodeClock } from "./clock.ts";
 import type { DiskUser } from "./disk.ts";
@@ -80,8 +73,9 @@ export class Driver implements Door, LinkHandler, DiskUser {
   #endWatch: (() => void) | undefined;
   /** The configuration whose nodes the links know. */
   #linkedConfiguration: Configuration | undefined;
-  /** When each write that has no answer yet came, monotonic ms. */
-  readonly #writes = new Map<Operation, number>();
+  /** The clocks as they were when the burst of requests began that is being submitted. */
+  #burst: Time | undefined;
+  readonly #onTurnEnd = () => this.#flushTurn();
 
   constructor(options: DriverOptions) {
     this.#options = options;
@@ -114,13 +108,26 @@ export class Driver implements Door, LinkHandler, DiskUser {
   submit(operation: AnsweredOperation): void {
     if (this.#state !== "running") return;
     try {
-      const time = this.#now();
-      if (operation.request.isWrite) this.#writes.set(operation, time.monoMs);
+      const time = this.#burst ?? this.#now();
+      operation.submittedMs = time.monoMs;
       this.#core.submit(operation, time);
     } catch (error) {
       this.#fail(error);
     }
     this.#flushSoon();
+  }
+
+  beginBurst(): void {
+    if (this.#state !== "running") return;
+    try {
+      this.#burst = this.#now();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  endBurst(): void {
+    this.#burst = undefined;
   }
 
   configuration(): Configuration | undefined {
@@ -261,15 +268,17 @@ export class Driver implements Door, LinkHandler, DiskUser {
   #flushSoon(): void {
     if (this.#isFlushDue || this.#state !== "running") return;
     this.#isFlushDue = true;
-    setImmediate(() => {
-      this.#isFlushDue = false;
-      if (this.#state !== "running") return;
-      try {
-        this.#flush();
-      } catch (error) {
-        this.#fail(error);
-      }
-    });
+    setImmediate(this.#onTurnEnd);
+  }
+
+  #flushTurn(): void {
+    this.#isFlushDue = false;
+    if (this.#state !== "running") return;
+    try {
+      this.#flush();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #flush(): void {
@@ -280,19 +289,20 @@ export class Driver implements Door, LinkHandler, DiskUser {
     for (const { to, message } of messages) this.#links.send(to, message);
     // Before the answers: the peers can work while this node writes to its clients.
     this.#links.flush();
-    for (const { operation, reply } of answers) this.#answer(operation as AnsweredOperation, reply);
+    if (answers.length > 0) {
+      const { monoMs } = this.#clock.read();
+      for (const { operation, reply } of answers) {
+        this.#answer(operation as AnsweredOperation, reply, monoMs);
+      }
+    }
     for (const { id, configuration } of swaps) this.#swap(id, configuration);
     if (wantsConfiguration) this.#read();
     if (events.length > 0) this.#observer.events(events);
   }
 
-  #answer(operation: AnsweredOperation, reply: Reply): void {
+  #answer(operation: AnsweredOperation, reply: Reply, nowMs: number): void {
     if (operation.request.isWrite) {
-      const sinceMs = this.#writes.get(operation);
-      if (sinceMs !== undefined) {
-        this.#writes.delete(operation);
-        this.#observer.written(this.#clock.read().monoMs - sinceMs, reply);
-      }
+      this.#observer.written(nowMs - (operation.submittedMs ?? nowMs), reply);
     }
     operation.answered(reply);
   }

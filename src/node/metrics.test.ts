@@ -117,9 +117,9 @@ describe("metrics", () => {
       clients: () => 0,
       disk: () => undefined,
     });
-    metrics.onCommand("set", "ok", 0.0002);
-    metrics.onCommand("set", "ok", 0.3);
-    metrics.onCommand("get", "error", 0.1);
+    metrics.tallyOf("set").answered(false, 0.2);
+    metrics.tallyOf("set").answered(false, 300);
+    metrics.tallyOf("get").answered(true, 100);
     metrics.written(4, OK);
     metrics.written(4, new Refusal("TRYAGAIN", "no"));
     metrics.clockJumped();
@@ -144,7 +144,11 @@ describe("metrics", () => {
     assert.equal(samples.get('hothot_commands_total{command="set",outcome="ok"}'), 2);
     assert.equal(samples.get('hothot_commands_total{command="get",outcome="error"}'), 1);
     assert.equal(samples.get("hothot_command_seconds_count"), 3);
+    assert.equal(samples.get('hothot_command_seconds_bucket{le="0.0001"}'), 0);
     assert.equal(samples.get('hothot_command_seconds_bucket{le="0.00025"}'), 1);
+    assert.equal(samples.get('hothot_command_seconds_bucket{le="0.1"}'), 2);
+    assert.equal(samples.get('hothot_command_seconds_bucket{le="+Inf"}'), 3);
+    assert.equal(samples.get("hothot_command_seconds_sum"), 0.4002);
     assert.equal(samples.get('hothot_commit_seconds_bucket{le="0.005"}'), 1);
     assert.equal(samples.get("hothot_commit_seconds_count"), 1);
     assert.equal(samples.get('hothot_refused_writes_total{code="TRYAGAIN"}'), 1);

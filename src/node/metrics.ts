@@ -9,6 +9,7 @@ import {
   type NodeStatus,
   remainingMs,
 } from "../replica/surface.ts";
+import { LatencyHistogram } from "./latency-histogram.ts";
 
 /** What metrics read when they are asked for. */
 export interface MetricsSources {
@@ -55,12 +56,30 @@ const CORE_COUNTERS: Readonly<Record<keyof CoreCounters, string>> = {
   resent: "Operations sent again after a reset or a new epoch.",
 };
 
+/** Counts the answers to one command. Called for every command, so it looks nothing up by name. */
+export class CommandTally {
+  ok = 0;
+  errors = 0;
+  readonly #latencies: LatencyHistogram;
+
+  constructor(latencies: LatencyHistogram) {
+    this.#latencies = latencies;
+  }
+
+  /** @param ms from the command's arrival to its answer. */
+  answered(isRefusal: boolean, ms: number): void {
+    if (isRefusal) this.errors += 1;
+    else this.ok += 1;
+    this.#latencies.observe(ms);
+  }
+}
+
 export class NodeMetrics {
   readonly registry = new Registry();
   readonly #sources: MetricsSources;
-  readonly #commands: Counter<"command" | "outcome">;
-  readonly #commandSeconds: Histogram;
-  readonly #commitSeconds: Histogram;
+  readonly #commands = new Map<string, CommandTally>();
+  readonly #commandSeconds: LatencyHistogram;
+  readonly #commitSeconds: LatencyHistogram;
   readonly #failedWrites: Counter<"code">;
   readonly #detectionSeconds: Histogram;
   readonly #gapSeconds: Histogram;
@@ -73,23 +92,31 @@ export class NodeMetrics {
     this.#sources = sources;
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
-    this.#commands = new Counter({
+    const commands = this.#commands;
+    new Counter({
       name: "hothot_commands_total",
       help: "Commands answered, by name and outcome (ok, error).",
       labelNames: ["command", "outcome"],
       registers,
+      collect() {
+        this.reset();
+        for (const [command, { ok, errors }] of commands) {
+          if (ok > 0) this.inc({ command, outcome: "ok" }, ok);
+          if (errors > 0) this.inc({ command, outcome: "error" }, errors);
+        }
+      },
     });
-    this.#commandSeconds = new Histogram({
+    this.#commandSeconds = new LatencyHistogram({
       name: "hothot_command_seconds",
       help: "From a command's arrival to its answer.",
-      buckets: LATENCY_SECONDS,
-      registers,
+      bounds: LATENCY_SECONDS,
+      registry: this.registry,
     });
-    this.#commitSeconds = new Histogram({
+    this.#commitSeconds = new LatencyHistogram({
       name: "hothot_commit_seconds",
       help: "From a write's submission at this node to its answer, which comes after its commit.",
-      buckets: LATENCY_SECONDS,
-      registers,
+      bounds: LATENCY_SECONDS,
+      registry: this.registry,
     });
     this.#failedWrites = new Counter({
       name: "hothot_refused_writes_total",
@@ -143,15 +170,19 @@ export class NodeMetrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
-  /** Counts a command of a client, whatever protocol it came by. */
-  onCommand(name: string, outcome: "ok" | "error", seconds: number): void {
-    this.#commands.inc({ command: name, outcome });
-    this.#commandSeconds.observe(seconds);
+  /** What counts the answers to a command of clients, whatever protocol it came by. The caller keeps it. */
+  tallyOf(command: string): CommandTally {
+    let tally = this.#commands.get(command);
+    if (tally === undefined) {
+      tally = new CommandTally(this.#commandSeconds);
+      this.#commands.set(command, tally);
+    }
+    return tally;
   }
 
   written(ms: number, reply: Reply): void {
     if (reply instanceof Refusal) this.#failedWrites.inc({ code: reply.code });
-    else this.#commitSeconds.observe(ms / 1000);
+    else this.#commitSeconds.observe(ms);
   }
 
   event(event: CoreEvent): void {

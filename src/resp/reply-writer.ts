@@ -45,12 +45,12 @@ const PARENTHESIS = 40;
 const LETTER_T = 116;
 const LETTER_F = 102;
 
-/** Gathers replies (and requests) in one growing buffer that is used again after each `take`. */
+/** Gathers replies (and requests) in one growing buffer that is used again after each `take` or `reset`. */
 export class ReplyWriter {
   #buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   #length = 0;
 
-  /** Bytes gathered since the last `take`. */
+  /** Bytes gathered since the last `take` or `reset`. */
   get length(): number {
     return this.#length;
   }
@@ -62,6 +62,21 @@ export class ReplyWriter {
     if (this.#buffer.length <= KEPT_BYTES_MAX) return Buffer.from(gathered);
     this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
     return gathered;
+  }
+
+  /** What was gathered, without a copy: valid until the next write, or for ever if `reset` is told so. */
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  /**
+   * Begins anew.
+   * @param keepsBuffer false if someone (a socket) still reads the bytes; another buffer is taken then.
+   */
+  reset(keepsBuffer: boolean): void {
+    this.#length = 0;
+    const isGiant = this.#buffer.length > KEPT_BYTES_MAX;
+    if (!keepsBuffer || isGiant) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   }
 
   /** Appends one reply. */

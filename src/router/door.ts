@@ -6,6 +6,8 @@ import type { NodeStatus, Operation } from "../replica/surface.ts";
 
 /** An operation that knows where its answer goes. */
 export interface AnsweredOperation extends Operation {
+  /** When the door took it, monotonic ms; only the door sets and reads it, to tell how long a write took. */
+  submittedMs?: number;
   /** Called exactly once; possibly before `submit` returns. */
   answered(reply: Reply): void;
 }
@@ -14,6 +16,12 @@ export interface AnsweredOperation extends Operation {
 export interface Door {
   /** Takes one operation; the refusals of the core come as answers too. */
   submit(operation: AnsweredOperation): void;
+  /**
+   * All that is submitted until `endBurst` was there before this call, so that one reading of the clock does for it. Nothing
+   * else may come in between: what arrives after a reading must not be judged by it.
+   */
+  beginBurst(): void;
+  endBurst(): void;
   /** The newest configuration that this node has, undefined before the first. */
   configuration(): Configuration | undefined;
   status(): NodeStatus;

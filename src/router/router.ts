@@ -52,13 +52,24 @@ export class Router {
    */
   dispatch(args: Args, session: number, sink: ReplySink): void {
     const route = this.find(args);
-    if (route instanceof Refusal) {
-      sink.answered(route);
-      return;
-    }
+    if (route instanceof Refusal) sink.answered(route);
+    else this.dispatchTo(route, args, session, sink);
+  }
+
+  /**
+   * Runs one command, like `dispatch`.
+   * @param route the command's own; the number of its arguments has been checked.
+   */
+  dispatchTo(route: Route, args: Args, session: number, sink: ReplySink): void {
     const table = this.#slots();
     if (table === undefined) {
       sink.answered(NO_CONFIGURATION);
+      return;
+    }
+    const { command, way } = route;
+    // The common case, a command with one key.
+    if (way.kind === "keys" && command.firstKey === 1 && command.lastKey === 1) {
+      this.#submit(table.shardOfKey(args[1] ?? ""), args, route.isWrite, session, sink);
       return;
     }
     this.#send({ route, args, session, sink, table });
@@ -166,12 +177,7 @@ export class Router {
   }
 
   #sendByKeys({ route, args, session, sink, table }: Call): void {
-    const { command } = route;
-    // The common case, a command with one key, makes no list of keys.
-    const hasOneKey = command.firstKey === 1 && command.lastKey === 1;
-    const shard = hasOneKey
-      ? table.shardOfKey(args[1] ?? "")
-      : shardOfKeys(table, keysOf(command, args));
+    const shard = shardOfKeys(table, keysOf(route.command, args));
     if (shard instanceof Refusal) sink.answered(shard);
     else this.#submit(shard, args, route.isWrite, session, sink);
   }
@@ -257,6 +263,7 @@ class SinkOperation implements AnsweredOperation {
   readonly shard: ShardId;
   readonly request: Request;
   readonly session: number;
+  submittedMs = 0;
   readonly #sink: ReplySink;
 
   constructor(shard: ShardId, request: Request, session: number, sink: ReplySink) {

@@ -8,16 +8,17 @@
 
 import type { Socket } from "node:net";
 
-import { wrongArity } from "../commands/refusals.ts";
+import { unknownCommand, wrongArity } from "../commands/refusals.ts";
 import { arityMatches } from "../commands/table.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { ProtocolError } from "../resp/protocol-error.ts";
-import type { ReplyWriter } from "../resp/reply-writer.ts";
 import { RequestParser } from "../resp/request-parser.ts";
 import type { ReplySink } from "../router/router.ts";
+import type { Route } from "../router/routes.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
 import type { Intake, Waiter } from "./intake.ts";
+import type { CommandTally, KnownCommands } from "./known-commands.ts";
 import {
   FIRST_REPLY_BYTES,
   IN_FLIGHT_BYTES_MAX,
@@ -27,17 +28,15 @@ import {
   OUTPUT_HARD_BYTES_MAX,
   OUTPUT_SOFT_BYTES,
 } from "./limits.ts";
+import type { Outbox, Sender } from "./outbox.ts";
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
-import { findServerCommand } from "./server-commands.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
 
 /** What the server does for its connections. */
 export interface ConnectionHost extends Host {
-  /** One for all connections: what is written is taken at once. */
-  readonly writer: ReplyWriter;
+  readonly known: KnownCommands;
+  readonly outbox: Outbox;
   readonly intake: Intake;
-  /** @param name of a known command in lower case, else `unknown`. */
-  commandAnswered(name: string, isRefusal: boolean, seconds: number): void;
   connectionClosed(connection: Connection): void;
 }
 
@@ -47,19 +46,23 @@ const REPLY_BYTES_DECAY = 0.9;
 
 /** A request's place in the order of replies. */
 class ReplySlot implements ReplySink {
-  next: ReplySlot | undefined;
-  name = UNKNOWN;
+  next: ReplySlot | undefined = undefined;
   isSilent = false;
-  protocol: 2 | 3 = 2;
+  protocol: 2 | 3;
   isAnswered = false;
   reply: Reply = null;
   /** Its weight from its answer until it is encoded. */
   waitingBytes = 0;
-  readonly startedMs = performance.now();
+  readonly tally: CommandTally;
+  /** When the bytes that it ended in were there, monotonic ms. */
+  readonly startedMs: number;
   readonly #connection: Connection;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, tally: CommandTally, startedMs: number, protocol: 2 | 3) {
     this.#connection = connection;
+    this.tally = tally;
+    this.startedMs = startedMs;
+    this.protocol = protocol;
   }
 
   answered(reply: Reply): void {
@@ -70,7 +73,7 @@ class ReplySlot implements ReplySink {
   }
 }
 
-export class Connection implements Client, Waiter {
+export class Connection implements Client, Waiter, Sender {
   readonly id: number;
   readonly session: Session;
   readonly #socket: Socket;
@@ -79,7 +82,8 @@ export class Connection implements Client, Waiter {
   readonly #address: string;
   readonly #localAddress: string;
   readonly #createdAtMs = Date.now();
-  #lastRequestMs = performance.now();
+  /** When the bytes were there that requests are taken from now, monotonic ms. */
+  #burstMs = performance.now();
   #lastCommand = "NULL";
   #first: ReplySlot | undefined;
   #last: ReplySlot | undefined;
@@ -95,6 +99,7 @@ export class Connection implements Client, Waiter {
   #hasInputEnded = false;
   #isProcessing = false;
   #isFlushPlanned = false;
+  readonly #onSent = () => this.#onWritten();
 
   constructor(id: number, socket: Socket, host: ConnectionHost) {
     this.id = id;
@@ -112,7 +117,7 @@ export class Connection implements Client, Waiter {
 
   /** Time since the last request, ms; 0 while one is unanswered. */
   get idleMs(): number {
-    return this.#inFlight > 0 ? 0 : performance.now() - this.#lastRequestMs;
+    return this.#inFlight > 0 ? 0 : performance.now() - this.#burstMs;
   }
 
   describe(): string {
@@ -175,11 +180,11 @@ export class Connection implements Client, Waiter {
   }
 
   onAnswered(slot: ReplySlot): void {
-    this.#host.intake.answered();
+    const { intake, outbox, counters } = this.#host;
+    intake.answered();
     const isRefusal = slot.reply instanceof Refusal;
-    if (isRefusal) this.#host.counters.refusals += 1;
-    const seconds = (performance.now() - slot.startedMs) / 1000;
-    this.#host.commandAnswered(slot.name, isRefusal, seconds);
+    if (isRefusal) counters.refusals += 1;
+    slot.tally.answered(isRefusal, outbox.nowMs - slot.startedMs);
     if (this.#isClosed) return;
     this.#onWaiting(slot);
     this.#planFlush();
@@ -222,58 +227,67 @@ export class Connection implements Client, Waiter {
   #process(): void {
     if (this.#isProcessing || this.#isWaiting) return;
     this.#isProcessing = true;
-    while (this.#mayTakeRequest) {
-      if (!this.#host.intake.isOpen) {
-        this.#isWaiting = true;
-        this.#host.intake.wait(this);
-        break;
-      }
-      this.#parser.isRestricted = !this.session.isAuthenticated;
-      this.#parser.bulkBytesMax = this.#host.settings.bulkBytesMax;
-      const next = this.#parser.next();
-      if (next === undefined) break;
-      if (next instanceof ProtocolError) this.#onProtocolError(next);
-      else this.#onRequest(next);
-    }
+    if (this.#parser.hasBytesLeft) this.#takeRequests();
     this.#isProcessing = false;
     if (this.#isClosed || this.#isClosing) return;
     if (this.#mayTakeRequest && !this.#isWaiting) this.#socket.resume();
     else this.#socket.pause();
   }
 
+  #takeRequests(): void {
+    const { door, intake } = this.#host;
+    const parser = this.#parser;
+    // Whatever can be taken now has arrived already.
+    door.beginBurst();
+    this.#burstMs = intake.look();
+    while (this.#mayTakeRequest) {
+      if (!intake.isOpen) {
+        this.#isWaiting = true;
+        intake.wait(this);
+        break;
+      }
+      parser.isRestricted = !this.session.isAuthenticated;
+      parser.bulkBytesMax = this.#host.settings.bulkBytesMax;
+      const next = parser.next();
+      if (next === undefined) break;
+      if (next instanceof ProtocolError) this.#onProtocolError(next);
+      else this.#onRequest(next);
+    }
+    door.endBurst();
+  }
+
   #onProtocolError(error: ProtocolError): void {
     this.#host.counters.protocolErrors += 1;
-    this.#append().answered(err(error.message));
+    this.#append(this.#host.known.unknown, false).answered(err(error.message));
     this.closeAfterReplies();
   }
 
-  #append(): ReplySlot {
-    const slot = new ReplySlot(this);
-    slot.protocol = this.session.protocol;
+  #append(tally: CommandTally, isQuick: boolean): ReplySlot {
+    const slot = new ReplySlot(this, tally, this.#burstMs, this.session.protocol);
     if (this.#last === undefined) this.#first = slot;
     else this.#last.next = slot;
     this.#last = slot;
     this.#inFlight += 1;
-    this.#host.intake.taken();
+    this.#host.intake.taken(isQuick);
     return slot;
   }
 
   #onRequest(args: Args): void {
     const { session } = this;
-    this.#lastRequestMs = performance.now();
-    this.#host.counters.commands += 1;
-    const slot = this.#append();
+    const { counters, known } = this.#host;
+    counters.commands += 1;
+    const command = known.find(args[0] ?? "");
+    const slot = this.#append(command?.tally ?? known.unknown, command?.isQuick ?? false);
     const isSkipped = session.replies === "skip-next";
     if (isSkipped) session.replies = "on";
-    const command = findServerCommand(args[0] ?? "");
-    if (command === undefined) this.#onShardCommand(args, slot);
-    else this.#onServerCommand(command, args, slot);
+    this.#lastCommand = command?.name ?? UNKNOWN;
+    if (command === undefined) slot.answered(this.#refuse(unknownCommand(args)));
+    else if (command.kind === "data") this.#onShardCommand(command.route, args, slot);
+    else this.#onServerCommand(command.command, args, slot);
     slot.isSilent = isSkipped || session.replies !== "on";
   }
 
   #onServerCommand(command: ServerCommand, args: Args, slot: ReplySlot): void {
-    slot.name = command.name;
-    this.#lastCommand = command.name;
     const reply = this.#runServerCommand(command, args, slot);
     // HELLO answers in the protocol that it has chosen.
     if (!slot.isAnswered) slot.protocol = this.session.protocol;
@@ -291,23 +305,18 @@ export class Connection implements Client, Waiter {
     return command.run(args, { client: this, host: this.#host, sink: slot });
   }
 
-  #onShardCommand(args: Args, slot: ReplySlot): void {
+  #onShardCommand(route: Route, args: Args, slot: ReplySlot): void {
     const { session } = this;
-    const route = this.#host.router.find(args);
-    if (route instanceof Refusal) {
-      this.#lastCommand = UNKNOWN;
-      slot.answered(this.#refuse(route));
-      return;
-    }
-    slot.name = route.command.name;
-    this.#lastCommand = route.command.name;
-    if (!session.isAuthenticated) {
+    const { command } = route;
+    if (!arityMatches(command, args.length)) {
+      slot.answered(this.#refuse(wrongArity(command.name)));
+    } else if (!session.isAuthenticated) {
       slot.answered(this.#refuse(NOT_AUTHENTICATED));
     } else if (session.transaction !== undefined) {
       const place = this.#host.router.placeOf(route, args);
       slot.answered(queueShardCommand(session, session.transaction, place, args));
     } else {
-      this.#host.router.dispatch(args, this.id, slot);
+      this.#host.router.dispatchTo(route, args, this.id, slot);
     }
   }
 
@@ -335,15 +344,14 @@ export class Connection implements Client, Waiter {
   #planFlush(): void {
     if (this.#isFlushPlanned || this.#isClosed) return;
     this.#isFlushPlanned = true;
-    process.nextTick(() => {
-      this.#isFlushPlanned = false;
-      this.#flush();
-    });
+    this.#host.outbox.flushSoon(this);
   }
 
-  #flush(): void {
+  flush(): void {
+    this.#isFlushPlanned = false;
     if (this.#isClosed) return;
-    const { writer } = this.#host;
+    const { outbox } = this.#host;
+    const { writer } = outbox;
     const room = OUTPUT_SOFT_BYTES - this.#socket.writableLength;
     while (this.#first?.isAnswered === true && writer.length < room) {
       const slot = this.#first;
@@ -356,7 +364,7 @@ export class Connection implements Client, Waiter {
     if (writer.length > 0) {
       this.#host.counters.outputBytes += writer.length;
       // Not by `drain`, which a later write can keep from coming.
-      this.#socket.write(writer.take(), () => this.#onWritten());
+      outbox.send(this.#socket, this.#onSent);
     }
     if (this.#inFlight <= IN_FLIGHT_RESUME) this.#process();
     this.#maybeEnd();
@@ -364,8 +372,8 @@ export class Connection implements Client, Waiter {
 
   /** The socket has taken a write: there may be room for what waited for it. */
   #onWritten(): void {
-    const isWaiting = this.#inFlight > 0 || this.#hasInputEnded || this.#socket.isPaused();
-    if (isWaiting) this.#planFlush();
+    const isWaiting = this.#first?.isAnswered === true || this.#hasInputEnded;
+    if (isWaiting || this.#socket.isPaused()) this.#planFlush();
   }
 
   #maybeEnd(): void {

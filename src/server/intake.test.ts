@@ -7,7 +7,7 @@ function byHand(turnMsMax: number, unansweredMax = 1000) {
   let nowMs = 0;
   let due: (() => void)[] = [];
   const intake = new Intake(
-    { turnMsMax, unansweredMax, unansweredResume: unansweredMax / 2 },
+    { turnMsMax, requestsPerLook: 2, unansweredMax, unansweredResume: unansweredMax / 2 },
     () => nowMs,
     (run) => due.push(run),
   );
@@ -28,24 +28,39 @@ function byHand(turnMsMax: number, unansweredMax = 1000) {
 test("a turn is over when its time is used up, and the next has its own", () => {
   const { intake, spend, turn } = byHand(10);
   assert.equal(intake.isOpen, true);
+  intake.taken(false);
   spend(9);
   assert.equal(intake.isOpen, true);
+  intake.taken(false);
   spend(1);
   assert.equal(intake.isOpen, false);
   turn();
   assert.equal(intake.isOpen, true);
 });
 
+test("the clock is looked at once for so many quick requests, and after each other one", () => {
+  const { intake, spend } = byHand(10);
+  assert.equal(intake.isOpen, true);
+  spend(10);
+  intake.taken(true);
+  assert.equal(intake.isOpen, true);
+  intake.taken(true);
+  assert.equal(intake.isOpen, false);
+  assert.equal(intake.look(), 10);
+});
+
 test("who waits goes on in later turns, in order, a turn's worth at a time", () => {
   const { intake, spend, turn } = byHand(10);
   assert.equal(intake.isOpen, true);
   spend(10);
+  intake.taken(false);
   assert.equal(intake.isOpen, false);
   const done: string[] = [];
   for (const name of ["a", "b", "c", "left"]) {
     const waiter = {
       goOn: () => {
         done.push(name);
+        intake.taken(false);
         spend(6);
       },
     };
@@ -83,7 +98,7 @@ test("while too many are unanswered none is taken, and one waiter at a time goes
   const { intake, turn } = byHand(10, 4);
   for (let each = 0; each < 4; each++) {
     assert.equal(intake.isOpen, true);
-    intake.taken();
+    intake.taken(true);
   }
   assert.equal(intake.isOpen, false);
   const done: string[] = [];
@@ -91,7 +106,7 @@ test("while too many are unanswered none is taken, and one waiter at a time goes
     intake.wait({
       goOn: () => {
         done.push(name);
-        intake.taken();
+        intake.taken(true);
       },
     });
   }

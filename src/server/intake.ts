@@ -13,6 +13,8 @@ export interface Waiter {
 export interface IntakeLimits {
   /** How long requests are taken in one turn, ms. */
   readonly turnMsMax: number;
+  /** How many quick requests are taken between two looks at the clock. */
+  readonly requestsPerLook: number;
   /** Unanswered requests at which no more are taken. */
   readonly unansweredMax: number;
   /** Unanswered requests down to which they then have to fall. */
@@ -25,8 +27,13 @@ export class Intake {
   readonly #nextTurn: (run: () => void) => void;
   /** When the first request of this turn was looked at; undefined before it was. */
   #begunMs: number | undefined;
+  /** The clock when it was last looked at. */
+  #seenMs = 0;
+  /** Quick requests that may be taken before it is looked at again. */
+  #unlooked = 0;
   #unanswered = 0;
   readonly #waiting = new Set<Waiter>();
+  readonly #onTurnEnd = () => this.#endTurn();
 
   /**
    * @param nowMs a monotonic clock, ms.
@@ -45,19 +52,34 @@ export class Intake {
   /** Whether a request may be taken now. */
   get isOpen(): boolean {
     if (this.#unanswered >= this.#limits.unansweredMax) return false;
-    if (this.#begunMs === undefined) this.#beginTurn();
-    return this.#nowMs() - (this.#begunMs ?? 0) < this.#limits.turnMsMax;
+    if (this.#begunMs === undefined || this.#unlooked <= 0) this.look();
+    return this.#seenMs - (this.#begunMs ?? 0) < this.#limits.turnMsMax;
   }
 
-  /** A request was taken; `answered` must follow. */
-  taken(): void {
+  /** Looks at the clock, with which a turn begins if there is none. @returns what it shows, monotonic ms. */
+  look(): number {
+    this.#seenMs = this.#nowMs();
+    this.#unlooked = this.#limits.requestsPerLook;
+    if (this.#begunMs === undefined) {
+      this.#begunMs = this.#seenMs;
+      this.#nextTurn(this.#onTurnEnd);
+    }
+    return this.#seenMs;
+  }
+
+  /**
+   * A request was taken; `answered` must follow.
+   * @param isQuick false if it may take its time: then the clock is looked at before the next.
+   */
+  taken(isQuick: boolean): void {
     this.#unanswered += 1;
+    this.#unlooked = isQuick ? this.#unlooked - 1 : 0;
   }
 
   answered(): void {
     this.#unanswered -= 1;
     const hasRoom = this.#unanswered <= this.#limits.unansweredResume;
-    if (hasRoom && this.#waiting.size > 0 && this.#begunMs === undefined) this.#beginTurn();
+    if (hasRoom && this.#waiting.size > 0 && this.#begunMs === undefined) this.look();
   }
 
   /** Calls the waiter once, in a later turn. To be asked for only while the intake is not open. */
@@ -70,13 +92,9 @@ export class Intake {
     this.#waiting.delete(waiter);
   }
 
-  #beginTurn(): void {
-    this.#begunMs = this.#nowMs();
-    this.#nextTurn(() => this.#endTurn());
-  }
-
   #endTurn(): void {
     this.#begunMs = undefined;
+    if (this.#waiting.size === 0) return;
     // Those that wait again come behind those that were not reached.
     for (const waiter of [...this.#waiting]) {
       if (!this.isOpen) return;

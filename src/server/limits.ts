@@ -32,6 +32,8 @@ export const KEEP_ALIVE_MS = 300_000;
 export const LINGER_MS = 1000;
 /** Time of one turn of the event loop in which requests are taken, ms: far below the time between two heartbeats. */
 export const TURN_MS_MAX = 10;
+/** Quick requests between two looks at the clock; after any other it is looked at. */
+export const REQUESTS_PER_LOOK = 16;
 /** Unanswered requests of all connections together at which no more are read, and those at which reading goes on. */
 export const UNANSWERED_MAX = 8192;
 export const UNANSWERED_RESUME = 6144;

@@ -484,10 +484,12 @@ describe("RespServer, commands", () => {
   it("tells the observer of each command", async (t) => {
     const seen: string[] = [];
     const observer = {
-      onCommand: (name: string, outcome: string, seconds: number) => {
-        assert.ok(seconds >= 0);
-        seen.push(`${name} ${outcome}`);
-      },
+      tallyOf: (name: string) => ({
+        answered: (isRefusal: boolean, ms: number) => {
+          assert.ok(ms >= 0);
+          seen.push(`${name} ${isRefusal ? "error" : "ok"}`);
+        },
+      }),
     };
     const client = await (await setUp(t, { observer, pace: "later" })).connect();
     client.send(["SeT", "a", "x"], ["Ping"], ["incr", "a"], ["nonsense"]);

@@ -2,33 +2,25 @@
 
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 
-import { ReplyWriter } from "../resp/reply-writer.ts";
 import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
 import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Intake } from "./intake.ts";
+import { type CommandObserver, KnownCommands } from "./known-commands.ts";
 import {
   CLOSE_GRACE_MS,
   IDLE_SWEEP_MS,
   KEEP_ALIVE_MS,
+  REQUESTS_PER_LOOK,
   TURN_MS_MAX,
   UNANSWERED_MAX,
   UNANSWERED_RESUME,
 } from "./limits.ts";
+import { Outbox } from "./outbox.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
-
-/** Is told of each command that was answered; called often, so it must be cheap. */
-export interface CommandObserver {
-  /**
-   * @param name in lower case; `unknown` for what is no command, so that clients cannot make up names.
-   * @param outcome `error` if the answer was a refusal.
-   * @param seconds from the request's arrival to its answer.
-   */
-  onCommand(name: string, outcome: "ok" | "error", seconds: number): void;
-}
 
 export interface RespServerOptions extends InitialSettings {
   /** Address to listen on, such as `127.0.0.1`. */
@@ -172,16 +164,16 @@ export class RespServer {
       port,
       startedAtMs: this.#startedAtMs,
       commands: serverCommandsByName,
-      writer: new ReplyWriter(),
+      known: new KnownCommands(observer),
+      outbox: new Outbox(),
       intake: new Intake({
         turnMsMax: TURN_MS_MAX,
+        requestsPerLook: REQUESTS_PER_LOOK,
         unansweredMax: UNANSWERED_MAX,
         unansweredResume: UNANSWERED_RESUME,
       }),
       clients: () => [...this.#connections],
       resetCounters: () => Object.assign(this.#counters, noCounts()),
-      commandAnswered: (name, isRefusal, seconds) =>
-        observer?.onCommand(name, isRefusal ? "error" : "ok", seconds),
       connectionClosed: (connection) => {
         this.#connections.delete(connection);
         if (this.#connections.size === 0) this.#onEmpty?.();

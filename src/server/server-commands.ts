@@ -21,18 +21,3 @@ export const serverCommands: readonly ServerCommand[] = [
 export const serverCommandsByName: ReadonlyMap<string, ServerCommand> = new Map(
   serverCommands.map((command) => [command.name, command]),
 );
-
-/** By lower- and upper-case name, since clients send one or the other. */
-const bySentName = new Map<string, ServerCommand>();
-for (const command of serverCommands) {
-  bySentName.set(command.name, command);
-  bySentName.set(command.name.toUpperCase(), command);
-}
-
-const LONGEST_NAME = Math.max(...serverCommands.map(({ name }) => name.length));
-
-/** @param name in any case. */
-export function findServerCommand(name: string): ServerCommand | undefined {
-  if (name.length > LONGEST_NAME) return undefined;
-  return bySentName.get(name) ?? bySentName.get(name.toLowerCase());
-}

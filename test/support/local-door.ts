@@ -37,6 +37,10 @@ export class LocalDoor implements Door {
     else this.waiting.push(operation);
   }
 
+  beginBurst(): void {}
+
+  endBurst(): void {}
+
   configuration(): Configuration | undefined {
     return this.isConfigured ? this.#configuration : undefined;
   }

@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { OK } from "../data/reply.ts";
+import { MemoryRegister } from "../register/memory.ts";
+import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
+import type { CoreSurface, Operation, Output, Time } from "../replica/surface.ts";
+import type { AnsweredOperation } from "../router/door.ts";
+import { NodeClock } from "./clock.ts";
+import { Driver } from "./driver.ts";
+
+const FIRST = initialConfiguration({
+  clusterId: "c1",
+  nodes: [{ id: "n1", host: "127.0.0.1", zone: "", peerPort: 1, respPort: 2, httpPort: 3 }],
+  settings: { ...DEFAULT_SETTINGS, replicas: 1, shardCount: 1 },
+});
+
+test("the clock is read once for a burst of requests, for each other one, and once for all answers", async (t) => {
+  let nowMs = 1_000;
+  const submittedAtMs: number[] = [];
+  let answers: Output["answers"][number][] = [];
+  const core: Pick<CoreSurface, "install" | "submit" | "drain"> = {
+    install: () => undefined,
+    submit: (operation: Operation, time: Time) => {
+      submittedAtMs.push(time.monoMs);
+      answers.push({ operation, reply: OK });
+    },
+    drain: () => {
+      const drained = answers;
+      answers = [];
+      return {
+        messages: [],
+        answers: drained,
+        swaps: [],
+        wantsConfiguration: false,
+        events: [],
+        journal: [],
+      };
+    },
+  };
+  const writtenMs: number[] = [];
+  const driver = new Driver({
+    core: core as CoreSurface,
+    createLinks: () => ({ send: () => {}, flush: () => {}, setPeers: () => {} }),
+    register: new MemoryRegister(FIRST),
+    clock: new NodeClock({ monoMs: () => nowMs, wallMs: () => nowMs }),
+    observer: {
+      events: () => {},
+      written: (ms) => writtenMs.push(ms),
+      clockJumped: () => {},
+      registerFailed: () => {},
+    },
+    tickMs: 100_000,
+    fatal: assert.ifError,
+  });
+  t.after(() => driver.stop());
+  driver.start(FIRST);
+  let answered = 0;
+  const submitLater = (): void => {
+    nowMs += 1;
+    const operation: AnsweredOperation = {
+      shard: 0,
+      session: 1,
+      request: { commands: [], isTransaction: false, isWrite: true, watched: [] },
+      answered: () => {
+        answered += 1;
+      },
+    };
+    driver.submit(operation);
+  };
+  submitLater();
+  driver.beginBurst();
+  submitLater();
+  submitLater();
+  driver.endBurst();
+  submitLater();
+  assert.deepEqual(submittedAtMs, [1_001, 1_001, 1_001, 1_004]);
+  nowMs += 6;
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(answered, 4);
+  assert.deepEqual(writtenMs, [9, 9, 9, 6]);
+});

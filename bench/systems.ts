@@ -1,7 +1,9 @@
 /** The systems that are compared: each a set-up together with how its clients use it and the promise they ask for. */
 
 import type { Wait } from "./load/job.ts";
+import { etcdSetup } from "./systems/etcd.ts";
 import { hothotSetup } from "./systems/hothot.ts";
+import { natsSetup } from "./systems/nats.ts";
 import { redisClusterSetup, redisSetup } from "./systems/redis.ts";
 import type { ClientKind, SetupKind } from "./systems/setup.ts";
 
@@ -104,4 +106,6 @@ export const SYSTEMS: readonly SystemKind[] = [
     clients: "routed",
     wait: { replicas: 1, per: "batch" },
   },
+  { name: "etcd", title: "etcd, 3 members", setup: etcdSetup("etcd-3"), clients: "spread" },
+  { name: "nats", title: "NATS KV R3, memory", setup: natsSetup("nats-3"), clients: "spread" },
 ];

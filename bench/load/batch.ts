@@ -9,7 +9,7 @@ export interface Batch {
   bytes: Buffer;
   /** Where the keys end. */
   readonly keyEnds: Int32Array;
-  /** Where numbers of streams stand (HTTP/2), four bytes each. */
+  /** Where numbers of streams stand (HTTP/2), four bytes each, two places a stream. */
   readonly streamIds: Int32Array;
   /** Replies that complete it. */
   readonly replies: number;

@@ -80,10 +80,10 @@ export class Connection {
     const { bytes, keyEnds, streamIds } = batch;
     for (let index = 0; index < keyEnds.length; index += 1)
       patchKey(bytes, keyEnds[index] as number, this.#keys.next());
-    for (let index = 0; index < streamIds.length; index += 1) {
-      bytes.writeUInt32BE(this.#streamId, streamIds[index] as number);
-      this.#streamId += 2;
-    }
+    // Each stream's number, which is odd, stands in two places.
+    for (let index = 0; index < streamIds.length; index += 1)
+      bytes.writeUInt32BE(this.#streamId + (index & ~1), streamIds[index] as number);
+    this.#streamId += streamIds.length;
     this.outstanding += batch.replies;
     this.#socket.write(bytes);
     // What the kernel has not taken at once is still read by the socket, so it may not be written over.

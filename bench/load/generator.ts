@@ -9,9 +9,11 @@ import { type Batch, drawOperations } from "./batch.ts";
 import { Connection } from "./connection.ts";
 import { sampleCpu } from "./cpu.ts";
 import type { Dialect } from "./dialect.ts";
+import { EtcdDialect } from "./etcd.ts";
 import { Histogram } from "./histogram.ts";
 import type { Answer, CpuSample, Endpoint, LoadJob, LoadResult } from "./job.ts";
 import { KEYS_MAX, KeySequence, type KeySource, pickers, sequences } from "./keys.ts";
+import { NatsDialect } from "./nats.ts";
 import { type Batches, ClosedPace, fill, OpenPace, type Tally } from "./paces.ts";
 import { RespDialect } from "./resp.ts";
 
@@ -41,12 +43,23 @@ async function run(job: LoadJob): Promise<LoadResult> {
     pace.kind === "fill"
       ? sequences(endpoints, keys, pace.firstKey)
       : pickers(endpoints, keys, job.distribution, job.seed);
-  const dialect = new RespDialect(job);
+  const dialect = dialectOf(job);
   const connections = await openAll(job, dialect, sources);
   try {
     return await load(job, dialect, connections, sources);
   } finally {
     for (const connection of connections) connection.close();
+  }
+}
+
+function dialectOf(job: LoadJob): Dialect {
+  switch (job.protocol) {
+    case "resp":
+      return new RespDialect(job);
+    case "etcd":
+      return new EtcdDialect(job);
+    case "nats":
+      return new NatsDialect(job);
   }
 }
 

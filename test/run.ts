@@ -42,6 +42,7 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "ip", debian: "iproute2" },
   { program: "tc", debian: "iproute2" },
   { program: "etcd", debian: "etcd-server" },
+  { program: "strace", debian: "strace" },
 ];
 
 const scope = process.argv[2];

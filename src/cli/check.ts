@@ -19,8 +19,15 @@ import type { FinalState } from "../history/lost-writes.ts";
 import { Prng } from "../kit/prng.ts";
 import { runClient, type Target } from "./check/client.ts";
 import { Connection } from "./check/connection.ts";
-import { ALL_OF_NETWORK, FAULT_KINDS, type FaultKind } from "./check/fault-kinds.ts";
+import {
+  ALL_OF_NETWORK,
+  chooseFaults,
+  FAULT_KINDS,
+  type FaultChoice,
+  type FaultKind,
+} from "./check/fault-kinds.ts";
 import { longestGap, successesOf } from "./check/gaps.ts";
+import { diskFaultTrouble, isOfDisk } from "./check/machine-faults.ts";
 import { type Fault, Nemesis, WHOLE_MS_MAX } from "./check/nemesis.ts";
 import { NET_FAULT_KINDS } from "./check/net-faults.ts";
 import { Recorder } from "./check/recorder.ts";
@@ -64,7 +71,7 @@ interface CheckOptions {
   readonly thinkMs: number;
   readonly timeoutMs: number;
   readonly maxGapMs: number;
-  readonly nemesis?: readonly FaultKind[];
+  readonly nemesis?: FaultChoice;
   readonly target?: readonly Address[];
   readonly seed?: number;
   readonly json?: boolean;
@@ -93,7 +100,7 @@ export function addCheckCommand(program: Command, script: string): void {
     .option("--keys <count>", "keys that they contend for", parseCount(1, 10_000), 16)
     .option(
       "--nemesis <faults>",
-      `faults, of ${FAULT_KINDS.join(",")}; ${ALL_OF_NETWORK} is all from ${NET_FAULT_KINDS[0]} on, which need hothot up --bed`,
+      `faults, of ${FAULT_KINDS.join(",")}; ${ALL_OF_NETWORK} is all from ${NET_FAULT_KINDS[0]} on, and needs hothot up --bed`,
       parseFaults,
     )
     .option(
@@ -186,6 +193,8 @@ interface Plan {
   /** Wall clock when the run began, ms since 1970. */
   readonly startedWallMs: number;
   readonly nemesis: Nemesis | undefined;
+  /** The faults that it makes. */
+  readonly kinds: readonly FaultKind[];
   /** Name of the shard, or where shards are unknown the slot, of a key. */
   readonly groupOf: (key: string) => string | undefined;
   readonly say: (line: string) => void;
@@ -223,12 +232,12 @@ async function makePlan(options: CheckOptions, script: string): Promise<Plan> {
   const prng = new Prng(seed);
   const nemesisPrng = prng.fork();
   const recorder = new Recorder();
-  const kinds = options.nemesis ?? [];
   let state: ClusterState | undefined;
   if (options.target === undefined) state = readClusterState(options.dir);
-  else if (kinds.length > 0) {
+  else if (options.nemesis !== undefined) {
     throw new CliError("Faults need a cluster that hothot up runs here: leave --target out.");
   }
+  const kinds = state === undefined ? [] : await possibleFaults(options.nemesis, state, say);
   const targets =
     state === undefined
       ? (options.target ?? []).map((each) => ({ ...each, id: `${each.host}:${each.port}` }))
@@ -269,9 +278,31 @@ async function makePlan(options: CheckOptions, script: string): Promise<Plan> {
     recorder,
     startedWallMs: Date.now(),
     nemesis,
+    kinds,
     groupOf: (key) => names.get(key),
     say,
   };
+}
+
+/**
+ * @returns the faults that were chosen and can be made; says which others were left out.
+ * @throws CliError if one cannot be made that was asked for by its own name.
+ */
+async function possibleFaults(
+  choice: FaultChoice | undefined,
+  state: ClusterState,
+  say: (line: string) => void,
+): Promise<readonly FaultKind[]> {
+  const possible: FaultKind[] = [];
+  const chosen = choice?.kinds ?? [];
+  const diskTrouble = chosen.some(isOfDisk) ? await diskFaultTrouble(state) : undefined;
+  for (const kind of chosen) {
+    const trouble = isOfDisk(kind) ? diskTrouble : undefined;
+    if (trouble === undefined) possible.push(kind);
+    else if (choice?.optional.includes(kind) === true) say(`without ${kind}: ${trouble}`);
+    else throw new CliError(`${kind} cannot be made here: ${trouble}`);
+  }
+  return possible;
 }
 
 async function carryOut(plan: Plan, interrupted: AbortSignal): Promise<Run> {
@@ -298,7 +329,7 @@ async function carryOut(plan: Plan, interrupted: AbortSignal): Promise<Run> {
   }, PROGRESS_MS);
   try {
     const untilMs = recorder.now() + options.duration * 1000;
-    if (nemesis !== undefined && (options.nemesis ?? []).length > 0) {
+    if (nemesis !== undefined && plan.kinds.length > 0) {
       await nemesis.run(untilMs, interrupted);
     }
     while (recorder.now() < untilMs && !interrupted.aborted) await pause(50);
@@ -366,7 +397,7 @@ async function conclude(plan: Plan, run: Run): Promise<number> {
       `No operation succeeded${run.errors[0] === undefined ? "" : `: ${describeError(run.errors[0])}`}`,
     );
   }
-  if ((options.nemesis ?? []).length > 0 && run.faults.length === 0) {
+  if (plan.kinds.length > 0 && run.faults.length === 0) {
     throw new CliError("The time was too short for a fault; give a longer --duration.");
   }
   say(`${seconds(recorder.now())}  judging ${history.length} operations`);
@@ -452,7 +483,7 @@ function findViolations(
       );
     }
   }
-  if ((plan.options.nemesis ?? []).length > 0) {
+  if (plan.kinds.length > 0) {
     const strays = unexplained(run.errors, run.faults);
     const first = strays[0];
     if (first !== undefined) {
@@ -508,7 +539,7 @@ function reproduction(plan: Plan): string {
     `--keys ${options.keys}`,
     `--think-ms ${options.thinkMs}`,
   ];
-  if (options.nemesis !== undefined) parts.push(`--nemesis ${options.nemesis.join(",")}`);
+  if (plan.kinds.length > 0) parts.push(`--nemesis ${plan.kinds.join(",")}`);
   if (options.target !== undefined) {
     parts.push(`--target ${options.target.map((each) => `${each.host}:${each.port}`).join(",")}`);
   } else if (options.dir !== DEFAULT_DIR) parts.push(`--dir ${options.dir}`);
@@ -562,15 +593,11 @@ function tally(errors: readonly ClientError[]): { why: string; count: number }[]
     .slice(0, ERRORS_SHOWN);
 }
 
-function parseFaults(text: string): readonly FaultKind[] {
-  const words = text.split(",").map((word) => word.trim());
-  const kinds = words.flatMap((word) => (word === ALL_OF_NETWORK ? NET_FAULT_KINDS : [word]));
-  for (const kind of kinds) {
-    if (!FAULT_KINDS.some((known) => known === kind)) {
-      throw new InvalidArgumentError(`${kind} is none of ${FAULT_KINDS.join(", ")}.`);
-    }
-  }
-  return FAULT_KINDS.filter((kind) => kinds.includes(kind));
+function parseFaults(text: string): FaultChoice {
+  const choice = chooseFaults(text.split(",").map((word) => word.trim()));
+  if (choice !== undefined) return choice;
+  const names = [...FAULT_KINDS, ALL_OF_NETWORK].join(", ");
+  throw new InvalidArgumentError(`${text} is not made of ${names}.`);
 }
 
 function parseTargets(text: string): readonly Address[] {

@@ -214,12 +214,15 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((resolveSleep) => setTimeout(resolveSleep, ms));
 }
 
-/** Whether a program is on this machine; the runner installs what it can before the tests. */
-export function lacks(program: string): string | false {
+/**
+ * Whether a program is on this machine; the runner installs what it can before the tests.
+ * @param packages of Debian that bring it.
+ */
+export function lacks(program: string, packages = "redis-server redis-tools"): string | false {
   const isThere = (process.env["PATH"] ?? "")
     .split(":")
     .some((folder) => existsSync(join(folder, program)));
-  return isThere ? false : `${program} is not installed (apt-get install redis-server redis-tools)`;
+  return isThere ? false : `${program} is not installed (apt-get install ${packages})`;
 }
 
 /** A client of the stock library without reconnection, so that every error is seen. */

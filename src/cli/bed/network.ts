@@ -1,7 +1,7 @@
 /** What can be wrong with a bed's network, and how it is made so and taken back. */
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { CliError } from "../cli-error.ts";
+import { endHelper, type Helper, startHelper } from "../helper-process.ts";
 import { pause } from "../processes.ts";
 import { type BedMember, type BedPlan, MEMBER_DEVICE, memberOf } from "./bed.ts";
 import { dropAll, dropFrom, dropShare } from "./packet-filter.ts";
@@ -36,7 +36,6 @@ const QUEUE_MS_MAX = 200;
 const BURST_BYTES = 70_000;
 /** How a member's packets reach what delays them. */
 const DELAY_DEVICE = "delay0";
-const RELAY_START_MS_MAX = 10_000;
 /** How much later than told a packet may leave the relay. */
 const RELAY_SLACK_MS = 30;
 /** Port and network id of the tunnels to what delays packets. */
@@ -47,7 +46,7 @@ export const TUNNEL_ID = 7;
 export class BedNetwork {
   readonly #bed: BedPlan;
   readonly #script: string;
-  #relay: { readonly process: ChildProcess; readonly heldMsMax: number } | undefined;
+  #relay: { readonly process: Helper; readonly heldMsMax: number } | undefined;
 
   /** @param script path of this program, which also delays packets. */
   constructor(bed: BedPlan, script: string) {
@@ -181,32 +180,17 @@ export class BedNetwork {
     );
   }
 
-  async #startRelay(delay: Delay): Promise<ChildProcess> {
+  async #startRelay(delay: Delay): Promise<Helper> {
     const args = [
       ...["netns", "exec", this.#bed.hub, process.execPath, this.#script, "delay-relay"],
       ...["--host", this.#bed.hubAddress],
       ...["--delay-ms", String(delay.delayMs), "--jitter-ms", String(delay.jitterMs)],
     ];
-    // It ends when its standard input does, and so with this process, however that ends.
-    const relay = spawn("ip", args, { stdio: ["pipe", "pipe", "inherit"], detached: true });
-    relay.stdin.on("error", () => undefined);
     try {
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error("it does not start")), RELAY_START_MS_MAX);
-        const settle = (error?: Error): void => {
-          clearTimeout(timer);
-          if (error === undefined) resolve();
-          else reject(error);
-        };
-        relay.once("error", settle);
-        relay.once("exit", (status) => settle(new Error(`it ended with status ${status}`)));
-        relay.stdout.once("data", () => settle());
-      });
+      return await startHelper("ip", args);
     } catch (error) {
-      relay.kill("SIGKILL");
       throw new CliError(`Packets cannot be delayed: ${String(error)}`, { cause: error });
     }
-    return relay;
   }
 
   /** Packets take the short way again at once; those that are under way arrive before the tunnels go. */
@@ -230,7 +214,7 @@ export class BedNetwork {
         }
       }),
     );
-    relay?.process.stdin?.end();
+    if (relay !== undefined) await endHelper(relay.process);
   }
 }
 

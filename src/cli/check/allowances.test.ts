@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { errorKindOf, explains } from "./allowances.ts";
-import { FAULT_KINDS, isOfNetwork } from "./fault-kinds.ts";
+import { FAULT_KINDS, isOfMachine, isOfNetwork } from "./fault-kinds.ts";
 
 const TRYAGAIN =
   "TRYAGAIN The shard could not serve in time; the command was not executed, send it again";
@@ -18,8 +18,8 @@ test("errors are told apart by their texts, and what nobody foresaw is nothing's
   }
 });
 
-test("of the network's faults none explains an error elsewhere, or one of an unknown kind", () => {
-  for (const kind of FAULT_KINDS.filter(isOfNetwork)) {
+test("of the faults of networks and machines none explains an error elsewhere, or one of an unknown kind", () => {
+  for (const kind of FAULT_KINDS.filter((each) => isOfNetwork(each) || isOfMachine(each))) {
     for (const why of [TRYAGAIN, UNCERTAIN, "no answer within 8000 ms", "read ECONNRESET"]) {
       assert.equal(explains(kind, false, why), false, `${kind}: ${why}`);
     }
@@ -28,7 +28,10 @@ test("of the network's faults none explains an error elsewhere, or one of an unk
 });
 
 test("a node that is only slow, or has lost the witness alone, explains no error at all", () => {
-  for (const kind of ["cut-witness", "loss", "delay", "slow-link"] as const) {
+  for (const kind of [
+    ...(["cut-witness", "loss", "delay", "slow-link"] as const),
+    ...(["slow-node", "slow-disk"] as const),
+  ]) {
     assert.equal(explains(kind, true, TRYAGAIN), false);
     assert.equal(explains(kind, true, UNCERTAIN), false);
   }

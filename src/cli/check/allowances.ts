@@ -52,6 +52,11 @@ export const ALLOWANCES: Readonly<Record<FaultKind, Allowance>> = {
   "power-off": { hit: ["silent", "lost", "refused"], elsewhere: [] },
   // What the node said meanwhile arrives when the cable is plugged in again.
   "link-down": { hit: ["silent", "refused", "uncertain"], elsewhere: [] },
+  "slow-node": { hit: [], elsewhere: [] },
+  "stop-and-go": { hit: CUT_OFF, elsewhere: [] },
+  "slow-disk": { hit: [], elsewhere: [] },
+  "stuck-disk": { hit: CUT_OFF, elsewhere: [] },
+  "failing-disk": { hit: CUT_OFF, elsewhere: [] },
 };
 
 /** @returns whether a fault of this kind explains an error at a node that it hits, or does not hit. */

@@ -17,7 +17,8 @@ import {
 import { callHttp } from "../http-client.ts";
 import { askStatus } from "../node-view.ts";
 import { pause } from "../processes.ts";
-import { type FaultKind, isOfNetwork } from "./fault-kinds.ts";
+import { type FaultKind, isOfMachine, isOfNetwork } from "./fault-kinds.ts";
+import { MachineFaults } from "./machine-faults.ts";
 import { NetFaults } from "./net-faults.ts";
 
 /** A fault that was. Times in ms since the run began. */
@@ -65,6 +66,7 @@ export class Nemesis {
   readonly #options: NemesisOptions;
   readonly #failovers = new Map<string, ReportedFailover>();
   readonly #netFaults: NetFaults | undefined;
+  readonly #machineFaults: MachineFaults;
   #deck: FaultKind[] = [];
 
   /** @throws CliError if the cluster is not made for one of the faults. */
@@ -72,6 +74,7 @@ export class Nemesis {
     this.#options = options;
     const { kinds, state, script } = options;
     this.#netFaults = kinds.some(isOfNetwork) ? new NetFaults(state, script) : undefined;
+    this.#machineFaults = new MachineFaults(state, script);
   }
 
   /**
@@ -109,6 +112,7 @@ export class Nemesis {
   async heal(): Promise<void> {
     const { state } = this.#options;
     await this.#netFaults?.heal();
+    await this.#machineFaults.heal();
     for (const node of state.nodes) {
       const standing = standingOf(state, node.id);
       if (standing === "paused") resumeNode(state, node.id);
@@ -173,13 +177,13 @@ export class Nemesis {
     // Drawn before anything waits, so that the schedule depends on the seed alone.
     const lengthMs = drawLengthMs(kind, prng);
     const choice = prng.float();
-    const netFault = isOfNetwork(kind) ? this.#netFaults?.draw(kind, victim, prng) : undefined;
+    const drawn = this.#draw(kind, victim);
     const shards = await this.shards();
     const led = shards.filter((shard) => shard.primary === victim).map((shard) => shard.shard);
     const what =
       kind === "transfer"
         ? `transfer of a shard of ${victim}`
-        : `${netFault?.what ?? `${kind} ${victim}`} for ${Math.round(lengthMs)} ms`;
+        : `${drawn?.what ?? `${kind} ${victim}`} for ${Math.round(lengthMs)} ms`;
     report(`${what} (primary of ${led.length} shards)`);
     this.current = { kind, node: victim };
     const beganAt = now();
@@ -202,19 +206,18 @@ export class Nemesis {
         await this.#transfer(victim, led, choice);
         break;
       default:
-        if (netFault === undefined) break;
-        await this.#netFaults?.begin(netFault);
+        await drawn?.begin();
         await pause(lengthMs);
         if (kind === "power-off") await this.collectFailovers();
     }
     const healedAt = now();
-    if (netFault !== undefined) await this.#netFaults?.heal(netFault);
+    await drawn?.heal();
     if (kind === "kill") await startNode(state, victim);
     if (kind === "pause") resumeNode(state, victim);
     if (kind === "partition") await this.#joinAll();
     const isWhole = await this.untilWhole();
     const readyAt = isWhole ? now() : undefined;
-    const hit = netFault?.hit ?? [victim];
+    const hit = drawn?.hit ?? [victim];
     const fault = { kind, node: victim, hit, what, beganAt, healedAt, readyAt, shards: led };
     this.faults.push(fault);
     this.current = undefined;
@@ -224,6 +227,20 @@ export class Nemesis {
         : `not whole within ${WHOLE_MS_MAX / 1000} s after ${victim}'s ${kind} ended`,
     );
     return fault;
+  }
+
+  /** The particulars of a fault of the network or of a machine; undefined for the others, which have none. */
+  #draw(kind: FaultKind, victim: string): DrawnFault | undefined {
+    const { prng } = this.#options;
+    const netFaults = this.#netFaults;
+    if (isOfNetwork(kind) && netFaults !== undefined) {
+      const fault = netFaults.draw(kind, victim, prng);
+      return { ...fault, begin: () => netFaults.begin(fault), heal: () => netFaults.heal(fault) };
+    }
+    if (!isOfMachine(kind)) return undefined;
+    const machineFaults = this.#machineFaults;
+    const fault = machineFaults.draw(kind, victim, prng);
+    return { ...fault, begin: () => machineFaults.begin(fault), heal: () => machineFaults.heal() };
   }
 
   async #transfer(primary: string, led: readonly number[], choice: number): Promise<void> {
@@ -257,6 +274,14 @@ export class Nemesis {
 }
 
 type Plan = ClusterState["nodes"][number];
+
+/** A fault of the network or of a machine with what makes it and what takes it back. */
+interface DrawnFault {
+  readonly hit: readonly string[];
+  readonly what: string;
+  readonly begin: () => Promise<void>;
+  readonly heal: () => Promise<void>;
+}
 
 async function cut(node: Plan, peers: readonly string[]): Promise<void> {
   const answer = await post(node, "/faults", { drop: peers });
@@ -293,7 +318,10 @@ export async function isReady(node: {
 /** How long a fault lasts, ms: long enough for a failover, and short enough for many. */
 function drawLengthMs(kind: FaultKind, prng: Prng): number {
   if (kind === "kill") return prng.between(800, 2_500);
-  return isOfNetwork(kind) ? prng.between(1_000, 3_000) : prng.between(500, 2_000);
+  // A disk counts as too slow only after a while.
+  if (kind === "stuck-disk") return prng.between(3_500, 6_000);
+  if (isOfNetwork(kind) || isOfMachine(kind)) return prng.between(1_000, 3_000);
+  return prng.between(500, 2_000);
 }
 
 function shuffled(kinds: readonly FaultKind[], prng: Prng): FaultKind[] {

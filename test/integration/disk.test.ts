@@ -6,8 +6,9 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
-import { killNode, logPath, startNode } from "../../src/cli/cluster-state.ts";
+import { type TestContext, test } from "node:test";
+import { type Calls, holdCalls, SYNCS } from "../../src/cli/check/hold-calls.ts";
+import { killNode, logPath, processOf, startNode } from "../../src/cli/cluster-state.ts";
 import { Prng } from "../../src/kit/prng.ts";
 import { damage, dataDirectory, smallDisk } from "../support/data-dir.ts";
 import { cutPower } from "../support/power-loss.ts";
@@ -15,7 +16,15 @@ import { isRefusal, quantile, RegisterLoad } from "../support/register-load.ts";
 import { RespClient } from "../support/resp-client.ts";
 import { untilWhole } from "../support/turns.ts";
 import { askAll, assertHolds, sameValues, writeAll } from "../support/values.ts";
-import { metric, nodeAt, sleep, startTestCluster, type TestCluster, until } from "./harness.ts";
+import {
+  lacks,
+  metric,
+  nodeAt,
+  sleep,
+  startTestCluster,
+  type TestCluster,
+  until,
+} from "./harness.ts";
 
 /**
  * Asks one node for all keys again and again, from before its port is open, for so long after it is ready.
@@ -315,4 +324,101 @@ test("a full disk: the node says so and leaves, the others go on, and it comes b
   for (const id of ["witness", "n3", "n1", "n2"]) await startNode(cluster.state, id);
   await untilWhole(cluster);
   assert.deepEqual(await load.verify([0, 1, 2]), []);
+});
+
+/** Holds calls of a node's process until the test ends or it is told to stop. */
+async function failCalls(t: TestContext, cluster: TestCluster, id: string, calls: Calls) {
+  const { pid } = processOf(cluster.state, id) ?? {};
+  assert.ok(pid !== undefined, `${id} runs`);
+  const release = await holdCalls(pid, calls, { error: "EIO" });
+  t.after(release);
+  return release;
+}
+
+/** The file that a node's database appends to. */
+function databaseLog(dir: string): string {
+  const name = readdirSync(join(dir, "data")).find((each) => each.endsWith(".log"));
+  assert.ok(name !== undefined, `${dir} is in use`);
+  return join(dir, "data", name);
+}
+
+for (const [what, callsOf] of [
+  ["a sync", () => SYNCS],
+  ["a write", (dir: string) => ({ names: ["write"], path: databaseLog(dir) })],
+] as const) {
+  test(`${what} fails with an I/O error: the node says so and leaves, and comes back`, {
+    timeout: 120_000,
+    skip: lacks("strace", "strace"),
+  }, async (t) => {
+    const dataDir = dataDirectory();
+    const cluster = await startTestCluster(t, {
+      args: ["--data-dir", dataDir, "--durability", "fsync"],
+    });
+    const ports = cluster.state.nodes.map((node) => node.respPort);
+    const load = new RegisterLoad({
+      ...{ ports, connections: 12, keys: 1_000, readShare: 0.3, rate: 200 },
+    });
+    await load.fill();
+    load.announce(2);
+    load.start(t);
+    const release = await failCalls(t, cluster, "n3", callsOf(join(dataDir, "n3")));
+    await cluster.untilRemoved("n3", 0);
+    const log = readFileSync(logPath(cluster.state, "n3"), "utf8");
+    assert.match(log, /the disk failed: [^"]*Input\/output error/);
+    assert.deepEqual(load.troubles, []);
+    await release();
+    await untilWhole(cluster);
+    assert.match(readFileSync(logPath(cluster.state, "n3"), "utf8"), /the disk works again/);
+    await load.stop();
+    assert.deepEqual(load.troubles, []);
+    // What it holds on its disk is all that it says.
+    await cutPower(cluster);
+    for (const id of ["witness", "n3", "n1", "n2"]) await startNode(cluster.state, id);
+    await untilWhole(cluster);
+    assert.deepEqual(await load.verify([0, 1, 2]), []);
+  });
+}
+
+test("the disks of all nodes fail: nobody acknowledges, and who has a disk again goes on alone", {
+  timeout: 120_000,
+  skip: lacks("strace", "strace"),
+}, async (t) => {
+  const cluster = await startTestCluster(t, {
+    args: ["--data-dir", dataDirectory(), "--durability", "fsync"],
+  });
+  const ports = cluster.state.nodes.map((node) => node.respPort);
+  const before = sameValues("key:", 200, "before");
+  await writeAll(cluster, 0, before);
+  const release = await Promise.all(
+    cluster.state.nodes.map(({ id }) => failCalls(t, cluster, id, SYNCS)),
+  );
+  // The first writes make the disks fail; what becomes of them is unknown, or they were refused.
+  const writes = (node: number, value: string) =>
+    askAll(
+      ports[node] ?? 0,
+      Array.from({ length: 50 }, (_, index) => ["SET", `during:${index}`, value]),
+    );
+  const lost = await Promise.all([0, 1, 2].map((node) => writes(node, `lost ${node}`)));
+  for (const reply of lost.flat()) assert.ok(isRefusal(reply), `acknowledged: ${String(reply)}`);
+  for (const { id } of cluster.state.nodes) {
+    assert.match(readFileSync(logPath(cluster.state, id), "utf8"), /the disk failed: /);
+  }
+  const refused = await Promise.all([0, 1, 2].map((node) => writes(node, "no")));
+  const codes = refused.flat().map((reply) => (isRefusal(reply) ? reply.code : "acknowledged"));
+  assert.ok(!codes.includes("acknowledged"));
+  assert.ok(codes.includes("MISCONF"), `it is said why: ${[...new Set(codes)].join(", ")}`);
+  await release[1]?.();
+  await until("n2 goes on", async () => {
+    const { shards } = (await cluster.status(1)).status;
+    return shards.every(({ inSync, serves }) => inSync.join() === "n2" && serves);
+  });
+  await assertHolds(cluster, 1, before);
+  const after = sameValues("after:", 100, "of n2");
+  await writeAll(cluster, 1, after);
+  await Promise.all([release[0]?.(), release[2]?.()]);
+  await untilWhole(cluster);
+  for (const node of [0, 1, 2]) {
+    await assertHolds(cluster, node, before);
+    await assertHolds(cluster, node, after);
+  }
 });

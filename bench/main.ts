@@ -1,111 +1,144 @@
 /** `npm run bench`: HotHot and its peers under the same loads, on this machine, in interleaved rounds. */
 
-import { mkdtempSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { CELLS, MAIN_CELLS } from "./cells.ts";
+import { MAIN_CELLS } from "./cells.ts";
 import { Generators } from "./generator-process.ts";
-import { type Measurement, Runner } from "./runner.ts";
-import { spreadOf } from "./statistics.ts";
-import { SYSTEMS } from "./systems.ts";
+import { chosen, FULL, QUICK, type Section, sectionsNamed } from "./plan.ts";
+import { providePrograms } from "./programs.ts";
+import { markdownOf, summaryOf } from "./report/markdown.ts";
+import { originOf } from "./report/origin.ts";
+import { chartOf } from "./report/svg.ts";
+import type { Results, SectionResult } from "./results.ts";
+import { Runner } from "./runner.ts";
+import { runSection } from "./sections.ts";
+import { judgeTargets } from "./targets.ts";
+
+const USAGE = `usage: npm run bench -- [options]
+
+Without options, everything: some 40 minutes; the results go to bench/results.
+
+  --quick             two sections in 2 rounds: under three minutes
+  --sections NAMES    only these: ${FULL.map((each) => each.name).join(", ")}
+  --systems NAMES     one section of just these systems, and of the cells of --only
+  --only CELLS        one section of just these cells (default: ${MAIN_CELLS.join(",")})
+  --rounds COUNT      (default: 5)
+  --seconds SECONDS   measured part of each cell (default: 2)
+  --keys COUNT        size of the key space (default: 100000)
+  --data-root DIR     where the systems keep what they write (default: /dev/shm if there is one)
+  --hothot FILE       another build's dist/src/main/hothot.js
+  --plain             keep HotHot's nodes from raising their priority
+  --out DIR           where the results go (default: bench/results; with --quick, --systems or --only nowhere)
+  --assert            fail if a ratio is far below what it should be, as continuous integration does`;
 
 const HOTHOT = resolve(import.meta.dirname, "../src/main/hothot.js");
+const RESULTS = resolve(import.meta.dirname, "../../bench/results");
+const MEMORY_DISK = "/dev/shm";
 
 const { values } = parseArgs({
   options: {
-    only: { type: "string" },
+    help: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
+    sections: { type: "string" },
     systems: { type: "string" },
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
+    only: { type: "string" },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
     keys: { type: "string", default: "100000" },
+    "data-root": { type: "string", default: existsSync(MEMORY_DISK) ? MEMORY_DISK : tmpdir() },
     hothot: { type: "string", default: HOTHOT },
     plain: { type: "boolean", default: false },
+    out: { type: "string" },
+    assert: { type: "boolean", default: false },
   },
 });
 
-const wanted = pick(CELLS, values.only?.split(",") ?? [...MAIN_CELLS], "cell");
-const systems = pick(
-  SYSTEMS,
-  values.systems?.split(",") ?? SYSTEMS.map(({ name }) => name),
-  "system",
-);
-const generators = new Generators();
-const runner = new Runner(generators, {
-  keys: Number(values.keys),
-  seed: 1,
-  dataRoot: mkdtempSync(join(tmpdir(), "hothot-bench-")),
-  hothot: resolve(values.hothot),
-  isPlain: values.plain,
-  report: say,
-});
-const results = new Map<string, Measurement[]>();
-try {
-  for (const system of systems) {
-    await runner.start(system);
-    await runner.fill(system, 64);
-  }
-  const measureMs = Number(values.seconds) * 1_000;
-  for (let round = 0; round < Number(values.rounds); round += 1) {
-    for (const cell of wanted) {
-      for (const system of systems) {
-        const warmMs = round === 0 ? 1_500 : 500;
-        const measurement = await runner.measure(system, cell, {
-          kind: "closed",
-          warmMs,
-          measureMs,
-        });
-        const key = `${system.name} ${cell.name}`;
-        results.set(key, [...(results.get(key) ?? []), measurement]);
-        say(describe(`${round + 1} ${key}`, measurement));
-      }
-    }
-  }
-  for (const cell of wanted) {
-    for (const system of systems) {
-      const all = results.get(`${system.name} ${cell.name}`) ?? [];
-      const spread = spreadOf(all.map((each) => each.operationsPerSecond));
-      const cpu = spreadOf(all.map((each) => each.cpuUsInAll)).median;
-      say(
-        `${cell.name.padEnd(10)} ${system.name.padEnd(20)} ${spread.median.toFixed(0)} (${spread.min.toFixed(0)}-${spread.max.toFixed(0)}) cpu ${cpu.toFixed(1)} us/op`,
-      );
-    }
-  }
-} finally {
-  await runner.stop();
-  generators.stop();
-}
+if (values.help) say(USAGE);
+else await main();
 
-function describe(name: string, each: Measurement): string {
-  const { latency } = each;
-  return [
-    name.padEnd(32),
-    `${each.operationsPerSecond.toFixed(0)} ops/s`,
-    `p50 ${latency.p50.toFixed(0)} p99 ${latency.p99.toFixed(0)} us`,
-    `cpu ${each.cpuUsInAll.toFixed(1)} + ${each.generatorCpuUs.toFixed(1)} us`,
-    each.bytesPerWrite === undefined ? "" : `${each.bytesPerWrite.toFixed(0)} B/write`,
-    each.isDisturbed ? `DISTURBED ${(100 * each.foreignShare).toFixed(0)} %` : "",
-    each.errors > 0 ? `${each.errors} errors: ${each.firstError}` : "",
-    each.misses > 0 ? `${each.misses} misses` : "",
-    each.shortWaits > 0 ? `${each.shortWaits} short WAITs` : "",
-  ]
-    .filter((part) => part !== "")
-    .join("  ");
-}
-
-function pick<Kind extends { readonly name: string }>(
-  all: readonly Kind[],
-  names: readonly string[],
-  what: string,
-): Kind[] {
-  return names.map((name) => {
-    const found = all.find((each) => each.name === name);
-    if (found === undefined) {
-      const known = all.map((each) => each.name).join(", ");
-      throw new Error(`there is no ${what} ${name}; there are: ${known}`);
-    }
-    return found;
+async function main(): Promise<void> {
+  const sections = plannedSections();
+  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+  const seconds = Number(values.seconds ?? (values.quick ? 1 : 2));
+  const keys = Number(values.keys);
+  for (const [name, value] of Object.entries({ rounds, seconds, keys }))
+    if (!(value > 0)) throw new Error(`--${name} has to be a number above 0`);
+  const lacking = providePrograms(
+    sections.flatMap((section) => section.systems.map((system) => system.setup)),
+    say,
+  );
+  const origin = originOf({
+    rounds: String(rounds),
+    "measured part of a cell": `${seconds} s`,
+    keys: String(keys),
+    "data on": values["data-root"],
+    "HotHot's priority": values.plain ? "the usual one" : "raised by itself, if it may",
   });
+  const generators = new Generators();
+  const done: SectionResult[] = [];
+  for (const section of sections) {
+    const possible = {
+      ...section,
+      systems: section.systems.filter(
+        (system) => !system.setup.needs.some((need) => lacking.has(need.program)),
+      ),
+    };
+    const runner = new Runner(generators, {
+      keys,
+      seed: 1,
+      dataRoot: mkdtempSync(join(values["data-root"], "hothot-bench-")),
+      hothot: resolve(values.hothot),
+      isPlain: values.plain,
+      report: say,
+    });
+    const stopAtOnce = (): void => {
+      say("stopping");
+      generators.stop();
+      void runner.stop().finally(() => process.exit(130));
+    };
+    process.once("SIGINT", stopAtOnce);
+    process.once("SIGTERM", stopAtOnce);
+    try {
+      say(`== ${section.title}`);
+      const options = { rounds, measureMs: seconds * 1_000, report: say };
+      done.push(await runSection(runner, possible, options));
+    } finally {
+      await runner.stop();
+      process.off("SIGINT", stopAtOnce);
+      process.off("SIGTERM", stopAtOnce);
+    }
+  }
+  generators.stop();
+  const results: Results = { format: 1, origin, sections: done, targets: judgeTargets(done) };
+  say(`\n${summaryOf(results)}`);
+  const isWhole = !values.quick && values.systems === undefined && values.only === undefined;
+  const out = values.out ?? (isWhole ? RESULTS : undefined);
+  if (out !== undefined) write(results, resolve(out));
+}
+
+function plannedSections(): readonly Section[] {
+  if (values.systems !== undefined || values.only !== undefined) {
+    const systems = values.systems?.split(",") ?? ["hothot3", "redis-wait2"];
+    return [chosen(systems, values.only?.split(",") ?? MAIN_CELLS)];
+  }
+  if (values.sections !== undefined) return sectionsNamed(values.sections.split(","));
+  return values.quick ? QUICK : FULL;
+}
+
+function write(results: Results, root: string): void {
+  const { startedAt, commit } = results.origin;
+  const dir = join(root, `${startedAt.slice(0, 16).replace(":", "")}-${commit.slice(0, 8)}`);
+  mkdirSync(dir, { recursive: true });
+  for (const section of results.sections)
+    writeFileSync(join(dir, `${section.name}.svg`), chartOf(section));
+  writeFileSync(join(dir, "results.json"), `${JSON.stringify(results, undefined, 1)}\n`);
+  writeFileSync(
+    join(dir, "results.md"),
+    markdownOf(results, (section) => `${section.name}.svg`),
+  );
+  say(`\nresults are in ${dir}`);
 }
 
 function say(line: string): void {

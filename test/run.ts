@@ -81,7 +81,7 @@ if (total.failed > 0) process.exitCode = 1;
 
 function quickSuites(): Suite[] {
   return [
-    tests("unit", filesUnder("src"), 2),
+    tests("unit", [...filesUnder("src"), ...filesUnder("bench")], 2),
     tests(
       "tidy and contracts",
       [...filesUnder("test/contracts"), join(dist, "test/tidy.test.js")],

@@ -188,6 +188,9 @@ export class World implements Carrier {
     }
     for (const event of output.events) {
       this.events.push({ node: node.id, atMs: this.queue.nowMs, event });
+      if (event.kind === "failover" && event.failover.removed.includes(event.failover.newPrimary)) {
+        this.blame(`${node.id} reports a restart of all as a failover`);
+      }
       this.trace(node.id, () => JSON.stringify(event));
     }
     this.#check(node);

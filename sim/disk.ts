@@ -2,8 +2,9 @@
 
 import { ShardEngine } from "../src/commands/shard-engine.ts";
 import type { SlotRecords } from "../src/data/effect.ts";
+import { slotOf } from "../src/kit/crc16.ts";
 import type { Prng } from "../src/kit/prng.ts";
-import { type Settings, type ShardId, SLOT_COUNT } from "../src/replica/configuration.ts";
+import type { Settings, ShardId } from "../src/replica/configuration.ts";
 import type { Core } from "../src/replica/core.ts";
 import type { Checkpoint, JournalItem } from "../src/replica/journal.ts";
 import type { Entry } from "../src/replica/messages.ts";
@@ -87,8 +88,7 @@ export class SimDisk {
     const shards = new Set(this.#pending.map(({ shard }) => shard));
     for (const { shard, change } of this.#pending) {
       const next = change(this.#stored.get(shard));
-      if (next === undefined) this.#stored.delete(shard);
-      else this.#stored.set(shard, next);
+      this.#keep(shard, next);
     }
     this.#pending = [];
     for (const shard of shards) {
@@ -111,6 +111,22 @@ export class SimDisk {
         return (stored) => stored && { ...stored, startedEpoch: item.epoch };
       case "void":
         return () => undefined;
+      case "divided": {
+        const { shard, into, at } = item;
+        const part = baseOf(core, into);
+        return (stored) => {
+          if (stored === undefined) return undefined;
+          const { firstSlot, lastSlot } = stored.base.checkpoint;
+          // What is stored of it may have been taken after it was divided.
+          if (lastSlot >= at) {
+            this.#keep(into, withSlots(stored, { shard: into, firstSlot: at, lastSlot }));
+          } else if (part !== undefined) {
+            const { startedEpoch } = part.checkpoint;
+            this.#keep(into, { base: part, entries: [], startedEpoch });
+          }
+          return withSlots(stored, { shard, firstSlot, lastSlot: Math.min(lastSlot, at - 1) });
+        };
+      }
       case "whole": {
         const base = baseOf(core, item.shard);
         if (base === undefined) return () => undefined;
@@ -118,6 +134,11 @@ export class SimDisk {
         return () => ({ base, entries: [], startedEpoch });
       }
     }
+  }
+
+  #keep(shard: ShardId, stored: Stored | undefined): void {
+    if (stored === undefined) this.#stored.delete(shard);
+    else this.#stored.set(shard, stored);
   }
 
   /** Nothing comes to an end until `release`, nor does anything fail. */
@@ -168,7 +189,7 @@ export class SimDisk {
     const restored = new Map();
     for (const [shard, { base, entries, startedEpoch }] of this.#stored) {
       const { checkpoint } = base;
-      const machine = new ShardEngine({ firstSlot: 0, lastSlot: SLOT_COUNT - 1 });
+      const machine = new ShardEngine(checkpoint);
       machine.copyIn(base.records);
       // Entries from before the checkpoint are kept to feed others, and are in the records already.
       for (const { seq, effects } of entries) {
@@ -189,12 +210,26 @@ function baseOf(core: Core, id: ShardId): Base | undefined {
   return { checkpoint: shard.checkpoint(), records };
 }
 
+/** What is stored of a part of the shard's slots. */
+function withSlots(
+  { base, ...rest }: Stored,
+  part: Pick<Checkpoint, "shard" | "firstSlot" | "lastSlot">,
+): Stored {
+  const records = base.records.filter(({ key }) => {
+    const slot = slotOf(key);
+    return slot >= part.firstSlot && slot <= part.lastSlot;
+  });
+  return { ...rest, base: { checkpoint: { ...base.checkpoint, ...part }, records } };
+}
+
 /** Entries from one checkpoint before are kept, to feed others with. */
 function withBase(stored: Stored | undefined, base: Base): Stored | undefined {
   if (stored === undefined) return undefined;
   // The state may be ahead of what was written of the log.
   const writtenSeq = stored.entries.at(-1)?.seq ?? stored.base.checkpoint.seq;
   if (writtenSeq < base.checkpoint.seq) return stored;
+  // The shard was divided in memory, and what is written has not come as far.
+  if (stored.base.checkpoint.lastSlot !== base.checkpoint.lastSlot) return stored;
   const keptAfter = stored.base.checkpoint.seq;
   return { ...stored, base, entries: stored.entries.filter(({ seq }) => seq > keptAfter) };
 }

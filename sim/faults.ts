@@ -1,5 +1,6 @@
 /** What goes wrong in a simulated run, drawn from its seed. */
 
+import { slotOf } from "../src/kit/crc16.ts";
 import type { Prng } from "../src/kit/prng.ts";
 import type { NodeId } from "../src/replica/configuration.ts";
 import { withRecords } from "../src/replica/reconfigure.ts";
@@ -32,6 +33,7 @@ const FAULTS = {
   "lost-disk": (nemesis) => nemesis.loseDisk(),
   "failed-disk": (nemesis) => nemesis.failDisk(),
   move: (nemesis) => nemesis.move(),
+  split: (nemesis) => nemesis.split(),
 } as const satisfies Record<string, Fault>;
 
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
@@ -252,6 +254,16 @@ export class Nemesis {
     else replicas.unshift(...replicas.splice(place, 1));
     const next = withRecords(current, new Map([[record.id, { ...record, replicas }]]));
     register.swap("administrator", next, 2 * settings.heartbeatMs, () => {});
+  }
+
+  /** A shard is divided, mostly between keys that the clients work with. */
+  split(): void {
+    const { shards } = this.#world.register.current;
+    const { id, primary, firstSlot, lastSlot } = this.#prng.pick(shards);
+    const near = slotOf(`key${this.#prng.below(6)}`) + this.#prng.below(2);
+    const isInside = near > firstSlot && near <= lastSlot;
+    const at = isInside ? near : firstSlot + this.#prng.below(lastSlot - firstSlot + 1);
+    this.#world.nodes.get(primary)?.input((core, time) => core.split(id, at, time));
   }
 
   jump(): void {

@@ -3,8 +3,9 @@
 import { Refusal, type Reply, Status } from "../src/data/reply.ts";
 import type { Action, KeyAction, OperationRecord, Result } from "../src/history/history.ts";
 import type { Prng } from "../src/kit/prng.ts";
-import type { NodeId } from "../src/replica/configuration.ts";
+import { type NodeId, SHARDS_MAX } from "../src/replica/configuration.ts";
 import type { Request } from "../src/replica/ports.ts";
+import { CROSS_SLOT } from "../src/router/refusals.ts";
 import type { SimNode } from "./node.ts";
 import type { SimOperation, World } from "./world.ts";
 
@@ -72,13 +73,16 @@ export class Workload {
     }
   }
 
-  /** What was asked and answered so far, with expiries as deletions that may come at any time. */
+  /**
+   * What was asked and answered so far, with expiries as deletions that may come at any time. A session has an order on each
+   * shard only, and so, with shards that are divided, on each of those that there are in the end.
+   */
   get history(): readonly OperationRecord[] {
     return [
       ...this.#asked.map(
         ({ id, session, node, invokedAt, action, outcome }): OperationRecord => ({
           id,
-          session,
+          session: session * SHARDS_MAX + this.#world.shardOf(partsOf(action)[0]?.key ?? ""),
           node,
           invokedAt,
           action,
@@ -198,9 +202,12 @@ export class Workload {
     connection.asked.push(asked);
     this.#open += 1;
     const { core } = node;
-    const parts = action.kind === "multi" ? action.actions : [action];
+    const parts = partsOf(action);
     const operation: SimOperation = {
-      shard: world.shardOf(parts[0]?.key ?? ""),
+      // As the node knows it at the moment at which it takes the operation.
+      get shard() {
+        return world.shardOf(parts[0]?.key ?? "", node);
+      },
       session,
       request: this.#request(action, asked),
       answered: (reply) => {
@@ -215,7 +222,12 @@ export class Workload {
       node.id,
       () => `is asked #${asked.id} ${JSON.stringify(operation.request.commands)}`,
     );
-    node.submit(operation);
+    node.input((running, time) => {
+      const { shard } = operation;
+      if (parts.every(({ key }) => world.shardOf(key, node) === shard)) {
+        running.submit(operation, time);
+      } else operation.answered(CROSS_SLOT);
+    });
   }
 
   /**
@@ -262,7 +274,8 @@ export class Workload {
       const { code, message } = reply;
       this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
       if (code === "UNCERTAIN") return { outcome: "unknown", why: message };
-      if (code === "TRYAGAIN" || code === "NOREPLICAS" || code === "MISCONF") {
+      const wasRefused = code === "TRYAGAIN" || code === "NOREPLICAS" || code === "MISCONF";
+      if (wasRefused || code === CROSS_SLOT.code) {
         return { outcome: "failed", answeredAt, why: code };
       }
     }
@@ -339,6 +352,10 @@ export class Workload {
         return [action.kind.toUpperCase(), action.key, action.value];
     }
   }
+}
+
+function partsOf(action: Action): readonly KeyAction[] {
+  return action.kind === "multi" ? action.actions : [action];
 }
 
 /** A reply as a history holds it. */

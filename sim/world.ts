@@ -155,10 +155,10 @@ export class World implements Carrier {
     return !this.#isAsync && !this.hasLostPower;
   }
 
-  /** The shard that a key belongs to. */
-  shardOf(key: string): ShardId {
+  /** The shard that a key belongs to, as a node knows it, or the register. */
+  shardOf(key: string, node?: SimNode): ShardId {
     const slot = slotOf(key);
-    const { shards } = this.register.current;
+    const { shards } = node?.core?.configuration ?? this.register.current;
     return shards.find((shard) => shard.firstSlot <= slot && slot <= shard.lastSlot)?.id ?? 0;
   }
 

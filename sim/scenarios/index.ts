@@ -41,6 +41,11 @@ import { scenario as restartedMember } from "./restarted-member.ts";
 import type { Scenario } from "./scenario.ts";
 import { scenario as skippedTail } from "./skipped-tail.ts";
 import { scenario as slowDisk } from "./slow-disk.ts";
+import { scenario as splitBeforeCommitted } from "./split-before-committed.ts";
+import { scenario as splitResentForward } from "./split-resent-forward.ts";
+import { scenario as splitTears } from "./split-tears.ts";
+import { scenario as splitThenReturn } from "./split-then-return.ts";
+import { scenario as splitUnderFire } from "./split-under-fire.ts";
 import { scenario as staleAppend } from "./stale-append.ts";
 import { scenario as stallRestart } from "./stall-restart.ts";
 import { scenario as stampsInCopy } from "./stamps-in-copy.ts";
@@ -89,6 +94,11 @@ export const SCENARIOS: readonly Scenario[] = [
   mixedFaults,
   staleAppend,
   stampsInCopy,
+  splitBeforeCommitted,
+  splitResentForward,
+  splitTears,
+  splitThenReturn,
+  splitUnderFire,
   resetStream,
   skippedTail,
   slowDisk,

@@ -1,6 +1,7 @@
 /** Words that scripts are written in. Times in virtual ms. */
 
 import { Refusal, type Reply } from "../../src/data/reply.ts";
+import { slotOf } from "../../src/kit/crc16.ts";
 import type { NodeId } from "../../src/replica/configuration.ts";
 import type { Request } from "../../src/replica/ports.ts";
 import type { Shard } from "../../src/replica/shard.ts";
@@ -70,6 +71,23 @@ export function servesAt(world: World, id: NodeId): boolean {
   const node = nodeOf(world, id);
   if (!node.isRunning || node.core === undefined) return false;
   return node.core.status(node.time).shards[0]?.serves === true;
+}
+
+/** The first slot of the shard that has the later of two keys, if a shard is divided between them. */
+export function betweenKeys(one: string, other: string): number {
+  return Math.max(slotOf(one), slotOf(other));
+}
+
+/** Asks the primary of the shard that has a slot to divide it there; blames the world if it refuses. */
+export function splitAt(world: World, slot: number): void {
+  const record = world.register.current.shards.find(
+    ({ firstSlot, lastSlot }) => firstSlot <= slot && slot <= lastSlot,
+  );
+  if (record === undefined) throw new Error(`no shard has the slot ${slot}`);
+  nodeOf(world, record.primary).input((core, time) => {
+    const refusal = core.split(record.id, slot, time);
+    if (refusal !== undefined) world.blame(`the shard is not divided: ${refusal}`);
+  });
 }
 
 /** Kills a node now and starts it again once it has been removed from the first shard and so much time has passed. */

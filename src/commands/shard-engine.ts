@@ -8,7 +8,7 @@ import { slotOf } from "../kit/crc16.ts";
 import type { Outcome, Request, StateMachine, Watch } from "../replica/ports.ts";
 import { unknownCommand, wrongArity } from "./refusals.ts";
 import type { DataCommand } from "./spec.ts";
-import { arityMatches, findCommand } from "./table.ts";
+import { arityMatches, findCommand, keysOf } from "./table.ts";
 
 /** What an effect costs besides its key and bytes, roughly. */
 const EFFECT_OVERHEAD_BYTES = 48;
@@ -16,8 +16,8 @@ const EFFECT_OVERHEAD_BYTES = 48;
 export class ShardEngine implements StateMachine {
   readonly #keyspace: Keyspace;
 
-  constructor(range: SlotRange) {
-    this.#keyspace = new Keyspace(range);
+  constructor(range: SlotRange | Keyspace) {
+    this.#keyspace = range instanceof Keyspace ? range : new Keyspace(range);
   }
 
   run(request: Request, seq: number, wallMs: number): Outcome {
@@ -71,6 +71,32 @@ export class ShardEngine implements StateMachine {
 
   copyIn(records: SlotRecords): void {
     this.#keyspace.copyIn(records);
+  }
+
+  divide(at: number): ShardEngine {
+    return new ShardEngine(this.#keyspace.divide(at));
+  }
+
+  slotsOf({ commands, watched }: Request): SlotRange | undefined {
+    let firstSlot = Number.POSITIVE_INFINITY;
+    let lastSlot = Number.NEGATIVE_INFINITY;
+    const note = (slot: number): void => {
+      firstSlot = Math.min(firstSlot, slot);
+      lastSlot = Math.max(lastSlot, slot);
+    };
+    for (const { key } of watched) note(slotOf(key));
+    for (const args of commands) {
+      const command = findCommand(args[0] ?? "");
+      if (command === undefined) continue;
+      const keys = keysOf(command, args);
+      for (const key of keys) note(slotOf(key));
+      if (keys.length > 0) continue;
+      // The cursor of a scan is the slot to go on with; what else names no key concerns them all.
+      const cursor = command.name === "scan" ? Number(args[1]) : Number.NaN;
+      if (!Number.isSafeInteger(cursor)) return undefined;
+      note(cursor);
+    }
+    return firstSlot > lastSlot ? undefined : { firstSlot, lastSlot };
   }
 
   effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[] {

@@ -54,9 +54,9 @@ const BYTES_PER_PIECE = 64;
 
 export class Keyspace {
   readonly firstSlot: number;
-  readonly lastSlot: number;
+  #lastSlot: number;
   /** One map per slot: growing one rehashes little, and a copy can go slot by slot. */
-  readonly #slots: SlotTable<Map<string, StoredRecord>>;
+  #slots: SlotTable<Map<string, StoredRecord>>;
   #size = 0;
   readonly #expiries = new ExpiryHeap();
   /** How many pieces have been appended to a value since it was one. Apart, since few values grow. */
@@ -91,9 +91,13 @@ export class Keyspace {
   constructor({ firstSlot, lastSlot }: SlotRange) {
     assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
     this.firstSlot = firstSlot;
-    this.lastSlot = lastSlot;
+    this.#lastSlot = lastSlot;
     this.#place = slotOf("") - firstSlot;
     this.#slots = new SlotTable(lastSlot - firstSlot + 1);
+  }
+
+  get lastSlot(): number {
+    return this.#lastSlot;
   }
 
   // --- The context ---------------------------------------------------------------------------------------------------
@@ -271,9 +275,64 @@ export class Keyspace {
 
   // --- Replication ---------------------------------------------------------------------------------------------------
 
-  /** Applies the effects of the entry `seq`. */
+  /**
+   * Applies the effects of the entry `seq`. Those on other slots are left out: an entry from before a shard was divided
+   * stands in the logs of all its parts.
+   */
   apply(effects: readonly Effect[], seq: number): void {
-    for (const effect of effects) this.#apply(effect, seq);
+    for (const effect of effects) {
+      if (effect.kind === "flush" || this.#holds(effect.key)) this.#apply(effect, seq);
+    }
+  }
+
+  /**
+   * Takes the slots from `at` on out.
+   * @param at above the first slot, at most the last.
+   * @returns another keyspace, which has them with all that is known of them.
+   */
+  divide(at: number): Keyspace {
+    assert(at > this.firstSlot && at <= this.#lastSlot, "both parts have a slot");
+    const part = new Keyspace({ firstSlot: at, lastSlot: this.#lastSlot });
+    const slots = this.#slots;
+    const kept = new SlotTable<Map<string, StoredRecord>>(at - this.firstSlot);
+    const hasMarks = this.#expiries.size > 0 || this.#pieces.size > 0;
+    for (let index = slots.next(0); index < slots.length; index = slots.next(index + 1)) {
+      const records = slots.get(index);
+      if (records === undefined) continue;
+      if (index < kept.length) {
+        kept.set(index, records);
+        continue;
+      }
+      part.#slots.set(index - kept.length, records);
+      part.#size += records.size;
+      if (hasMarks) for (const [key, record] of records) this.#moveMarks(part, key, record);
+    }
+    this.#slots = kept;
+    this.#lastSlot = at - 1;
+    this.#size -= part.#size;
+    part.#lastSeq = this.#lastSeq;
+    part.#flushSeq = this.#flushSeq;
+    for (const [key, seq] of this.#tombstones) {
+      if (this.#holds(key)) continue;
+      part.#tombstones.set(key, seq);
+      this.#tombstones.delete(key);
+    }
+    const graves = this.#graves.slice(this.#gravesDone);
+    this.#graves = graves.filter(({ key }) => this.#holds(key));
+    part.#graves = graves.filter(({ key }) => part.#holds(key));
+    this.#gravesDone = 0;
+    return part;
+  }
+
+  #moveMarks(part: Keyspace, key: string, record: StoredRecord): void {
+    if (record.expiry !== undefined) {
+      this.#expiries.remove(record.expiry);
+      record.expiry = part.#expiries.add(key, record.expiry.atMs);
+    }
+    const pieces = this.#pieces.get(record);
+    if (pieces === undefined) return;
+    this.#pieces.delete(record);
+    part.#pieces.set(record, pieces);
   }
 
   /**
@@ -292,7 +351,7 @@ export class Keyspace {
     }
     for (const effect of effects) {
       if (effect.kind === "flush") this.#flushAllBut(newer, seq);
-      else if (newer.has(effect.key)) continue;
+      else if (newer.has(effect.key) || !this.#holds(effect.key)) continue;
       else if (effect.kind === "delete" || effect.kind === "expire") {
         if (this.#seqOf(effect.key) > 0) this.#apply(effect, seq);
       } else this.#apply(effect, seq);
@@ -479,6 +538,11 @@ export class Keyspace {
       this.#place = slotOf(key) - this.firstSlot;
     }
     return this.#place;
+  }
+
+  #holds(key: string): boolean {
+    const place = this.#placeOf(key);
+    return place >= 0 && place < this.#slots.length;
   }
 
   #slotFor(key: string): Map<string, StoredRecord> {

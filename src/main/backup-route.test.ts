@@ -49,7 +49,12 @@ class TestNode implements BackupSource {
 
   stored(): StoredShard {
     const { log, machine } = this;
-    return { log, machine, checkpoint: () => assert.fail("a backup needs no checkpoint") };
+    return {
+      record: RANGE,
+      log,
+      machine,
+      checkpoint: () => assert.fail("a backup needs no checkpoint"),
+    };
   }
 }
 

@@ -104,6 +104,7 @@ export class Disk {
     return this.#options.open({
       source: {
         seq: (shard) => this.#stored(shard).log.lastSeq,
+        lastSlot: (shard) => this.#stored(shard).record.lastSlot,
         checkpoint: (shard) => this.#stored(shard).checkpoint(),
         record: (shard, key) => this.#stored(shard).machine.record(key),
         records: (shard, fromSlot, bytes) => this.#stored(shard).machine.copyOut(fromSlot, bytes),

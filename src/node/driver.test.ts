@@ -99,6 +99,10 @@ class FakeCore implements CoreSurface {
     this.#told(`transfer ${shard} ${successor}`, time);
     return shard === 0 ? undefined : "no such shard";
   }
+  split(shard: number, at: number | undefined, time: Time): string | undefined {
+    this.#told(`split ${shard} ${at}`, time);
+    return shard === 0 ? undefined : "no such shard";
+  }
   saved(items: number, filling: ReadonlySet<number>, time: Time): void {
     this.#told(`saved ${items} without ${[...filling]}`, time);
   }

@@ -153,6 +153,19 @@ export class Driver implements Door, LinkHandler, DiskUser {
   }
 
   /**
+   * Begins to divide a shard of which this node is the primary.
+   * @param at the first slot of the new shard; the middle one if it is left out.
+   * @returns why not, or undefined.
+   */
+  split(shard: ShardId, at: number | undefined): string | undefined {
+    let refusal: string | undefined = "the node is stopping";
+    this.#guard((time) => {
+      refusal = this.#core.split(shard, at, time);
+    });
+    return refusal;
+  }
+
+  /**
    * Declares nodes gone for good, with their disks (R12).
    * @returns why not, or undefined.
    */

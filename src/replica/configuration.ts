@@ -14,6 +14,7 @@ export interface Settings {
   readonly minInSync: number;
   /** Copies of each shard. */
   readonly replicas: number;
+  /** With how many shards it began; since then some may have been divided. */
   readonly shardCount: number;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
@@ -75,3 +76,5 @@ export interface Configuration {
 }
 
 export const SLOT_COUNT = 16_384;
+/** Shards of a cluster at most: heartbeats speak of each. */
+export const SHARDS_MAX = 1_024;

@@ -6,23 +6,27 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import type {
-  Configuration,
-  Incarnation,
-  NodeId,
-  NodeRecord,
-  Settings,
-  ShardId,
-  ShardRecord,
+import {
+  type Configuration,
+  type Incarnation,
+  type NodeId,
+  type NodeRecord,
+  type Settings,
+  SHARDS_MAX,
+  type ShardId,
+  type ShardRecord,
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
+import { EarlyMessages } from "./early-messages.ts";
 import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
 import type { Heartbeat, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
+import type { Request } from "./ports.ts";
 import { ReadBalancer } from "./read-balancer.ts";
 import {
   canForm,
+  divided,
   formed,
   heirAmong,
   primaryCounts,
@@ -32,7 +36,7 @@ import {
   withRecords,
 } from "./reconfigure.ts";
 import { NO_CONFIGURATION, OVERLOADED } from "./refusals.ts";
-import { Shard } from "./shard.ts";
+import { type Aim, Shard } from "./shard.ts";
 import type {
   CoreEvent,
   CoreOptions,
@@ -140,6 +144,7 @@ export class Core implements CoreSurface, Host {
   #lastReadMs = Number.NEGATIVE_INFINITY;
 
   readonly #swaps: Swaps;
+  readonly #early = new EarlyMessages();
 
   /** When each removable (shard, member) was first found so, and how long it had been silent then. */
   readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
@@ -300,6 +305,7 @@ export class Core implements CoreSurface, Host {
     this.now = time;
     this.#peer(node).linked = undefined;
     for (const shard of this.#allShards) shard.disconnected(node);
+    this.#early.disconnected(node);
     this.#swaps.disconnected(node);
   }
 
@@ -326,7 +332,8 @@ export class Core implements CoreSurface, Host {
       default: {
         const shard = this.#shards[message.shard];
         if (shard === undefined || message.epoch > shard.epoch) this.askConfiguration(from);
-        shard?.receive(from, message);
+        if (shard === undefined) this.#early.add(from, message);
+        else shard.receive(from, message);
       }
     }
   }
@@ -472,7 +479,33 @@ export class Core implements CoreSurface, Host {
       return `${successor} has only just become in-sync in shard ${id}; try again`;
     }
     if (shard.view(successor).lacksDisk) return `the disk of ${successor} has failed`;
-    if (shard.handover === undefined) this.#beginHandover(shard, successor);
+    if (shard.handover === undefined) this.#beginHandover(shard, { kind: "transfer", successor });
+    return undefined;
+  }
+
+  split(id: ShardId, asked: number | undefined, time: Time): string | undefined {
+    this.now = time;
+    const shard = this.#shards[id];
+    if (shard === undefined) return `there is no shard ${id}`;
+    const { firstSlot, lastSlot, primary } = shard.record;
+    if (!shard.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
+    if (!shard.isStartCommitted) return `shard ${id} is changing its epoch; try again`;
+    if (firstSlot === lastSlot) return `shard ${id} has one slot only`;
+    const at = asked ?? Math.ceil((firstSlot + lastSlot) / 2);
+    if (at <= firstSlot || at > lastSlot) {
+      return `shard ${id} can be divided at a slot from ${firstSlot + 1} to ${lastSlot}`;
+    }
+    if ((this.#configuration?.shards.length ?? 0) >= SHARDS_MAX) {
+      return `there are ${SHARDS_MAX} shards, and cannot be more`;
+    }
+    const fed = shard.donor.status().find(({ isFed }) => !isFed);
+    if (fed !== undefined) {
+      return `shard ${id} is being copied to ${fed.learner}, which would have to begin again; try later`;
+    }
+    if (shard.handover !== undefined || shard.unsettledSplit !== undefined) {
+      return `shard ${id} is being handed over or divided already; try again`;
+    }
+    this.#beginHandover(shard, { kind: "split", at });
     return undefined;
   }
 
@@ -593,26 +626,87 @@ export class Core implements CoreSurface, Host {
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
+    const parents = this.#divide(configuration.shards);
     for (const record of configuration.shards) {
       const shard = this.#shardOf(record);
+      const wasMember = shard.isMember;
       if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
-      else if (record.replicas.join() !== shard.record.replicas.join()) {
-        shard.replicasChanged(record);
+      else {
+        if (record.replicas.join() !== shard.record.replicas.join()) shard.replicasChanged(record);
+        // No swap to an earlier version can take place any more.
+        const { unsettledSplit } = shard;
+        if (unsettledSplit !== undefined && unsettledSplit.version <= configuration.version) {
+          shard.unsettledSplit = undefined;
+        }
       }
+      for (const child of parents.get(shard) ?? []) {
+        const { firstSlot, lastSlot } = child.record;
+        const isMeant = (request: Request): boolean | undefined => {
+          const slots = child.machine.slotsOf(request);
+          if (slots === undefined) return undefined;
+          if (slots.firstSlot >= firstSlot && slots.lastSlot <= lastSlot) return true;
+          return slots.firstSlot > lastSlot || slots.lastSlot < firstSlot ? false : undefined;
+        };
+        shard.courier.giveTo(child.courier, isMeant, wasMember && shard.isMember);
+      }
+    }
+    for (const { from, message } of this.#early.take((id) => this.#shards[id] !== undefined)) {
+      this.#shards[message.shard]?.receive(from, message);
     }
     this.beatSoon();
   }
 
-  #shardOf(record: ShardRecord): Shard {
-    let shard = this.#shards[record.id];
-    if (shard === undefined) {
-      const restored = this.#restored.get(record.id);
-      shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
-      if (restored !== undefined) shard.restore(restored.log);
-      this.#shards[record.id] = shard;
-      this.#allShards.push(shard);
+  /**
+   * R16: shards that are new in the document, in place of slots that a shard here had so far, come out of that one, with all
+   * that it holds. Several divisions that this node has missed are made up for at once.
+   * @returns the new shards by the one that they came out of.
+   */
+  #divide(records: readonly ShardRecord[]): ReadonlyMap<Shard, readonly Shard[]> {
+    const parents = new Map<Shard, Shard[]>();
+    for (const record of records) if (this.#restored.has(record.id)) this.#shardOf(record);
+    for (const { id, lastSlot: last } of records) {
+      const parent = this.#shards[id];
+      if (parent === undefined || parent.record.lastSlot <= last) continue;
+      const { firstSlot, lastSlot } = parent.record;
+      const children = records
+        .filter((record) => this.#shards[record.id] === undefined)
+        .filter((record) => record.firstSlot > firstSlot && record.lastSlot <= lastSlot)
+        .sort((a, b) => b.firstSlot - a.firstSlot);
+      parents.set(
+        parent,
+        children.map((record) => this.#divideOff(parent, record)),
+      );
+      if (parent.record.lastSlot > last) parent.discardFrom(last + 1);
     }
+    return parents;
+  }
+
+  #divideOff(parent: Shard, record: ShardRecord): Shard {
+    // Whatever lies behind has a shard here already.
+    if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
+    const part = parent.machine.divide(record.firstSlot);
+    const isPrefix = parent.learner.isIntact;
+    const child = new Shard(this, record, isPrefix ? part : this.#createStateMachine(record));
+    this.#add(child);
+    parent.giveTo(child);
+    return child;
+  }
+
+  #shardOf(record: ShardRecord): Shard {
+    const known = this.#shards[record.id];
+    if (known !== undefined) return known;
+    let restored = this.#restored.get(record.id);
+    // Another register's word, or an older one's: what the disk has is of no use.
+    if (restored !== undefined && !covers(restored.log.checkpoint, record)) restored = undefined;
+    const shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
+    if (restored !== undefined) shard.restore(restored.log);
+    this.#add(shard);
     return shard;
+  }
+
+  #add(shard: Shard): void {
+    this.#shards[shard.id] = shard;
+    this.#allShards.push(shard);
   }
 
   #installEpoch(shard: Shard, record: ShardRecord): void {
@@ -752,6 +846,7 @@ export class Core implements CoreSurface, Host {
     const reasons = new Set<string>();
     const edited = new Map<ShardId, ShardRecord>();
     const counts = primaryCounts(configuration.shards);
+    let addedShards = 0;
     for (const record of configuration.shards) {
       const shard = this.#shards[record.id];
       // What the register holds may be ahead of what is installed only within one call; judge by what is installed.
@@ -761,6 +856,12 @@ export class Core implements CoreSurface, Host {
         : this.#recoveryOf(shard, reasons);
       if (next === undefined) continue;
       edited.set(record.id, next);
+      const at = next.lastSlot + 1;
+      if (at <= record.lastSlot) {
+        const added = configuration.shards.length + addedShards;
+        addedShards += 1;
+        edited.set(added, divided(record, at, added).added);
+      }
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
@@ -904,19 +1005,25 @@ export class Core implements CoreSurface, Host {
     return undefined;
   }
 
-  #beginHandover(shard: Shard, successor: NodeId): void {
-    shard.handover = { successor, startedMs: this.now.monoMs, proposedMs: undefined };
+  #beginHandover(shard: Shard, aim: Aim): void {
+    shard.handover = { aim, startedMs: this.now.monoMs, proposedMs: undefined };
     this.#swaps.hurry();
   }
 
-  /** R14: names the successor once it has everything; gives up, and orders on, if that takes too long. */
+  /**
+   * R14, R16: names the successor, or the new shard, once all members have everything; gives up, and orders on, if that takes
+   * too long.
+   */
   #handoverOf(shard: Shard, reasons: Set<string>): ShardRecord | undefined {
     const { heartbeatMs } = this.settings;
     const { monoMs } = this.now;
     if (shard.handover === undefined) this.#maybeRebalance(shard);
     const { handover } = shard;
     if (handover === undefined) return undefined;
-    const hasAll = shard.commitSeq === shard.log.lastSeq;
+    const { aim } = handover;
+    const hasAll =
+      shard.commitSeq === shard.log.lastSeq ||
+      (aim.kind === "split" && this.mutant === "split-before-committed");
     const isLate = monoMs - (handover.proposedMs ?? handover.startedMs) > 2 * heartbeatMs;
     if (isLate && this.mutant !== "lost-transfer") {
       shard.handover = undefined;
@@ -926,8 +1033,14 @@ export class Core implements CoreSurface, Host {
     if (handover.proposedMs !== undefined && this.mutant === "lost-transfer") return undefined;
     if (!hasAll) return undefined;
     shard.handover = { ...handover, proposedMs: handover.proposedMs ?? monoMs };
-    reasons.add("transfers a shard");
-    return withPrimary(shard.record, handover.successor);
+    if (aim.kind === "transfer") {
+      reasons.add("transfers a shard");
+      return withPrimary(shard.record, aim.successor);
+    }
+    reasons.add("divides a shard");
+    const { version } = this.#configuration ?? { version: 0 };
+    shard.unsettledSplit = { at: aim.at, version: version + 1 };
+    return divided(shard.record, aim.at, 0).kept;
   }
 
   /** Gives a shard back to its preferred primary when that has been in sync for a while (R14). */
@@ -942,7 +1055,7 @@ export class Core implements CoreSurface, Host {
     const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
     const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
     if (isSteady && isFit && shard.canOrder) {
-      this.#beginHandover(shard, preferred);
+      this.#beginHandover(shard, { kind: "transfer", successor: preferred });
     }
   }
 
@@ -955,4 +1068,12 @@ export class Core implements CoreSurface, Host {
       assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
     }
   }
+}
+
+/** Whether a shard as a disk has it is the one of the document, or what it was before it was divided. */
+function covers(
+  stored: { readonly firstSlot: number; readonly lastSlot: number },
+  record: ShardRecord,
+): boolean {
+  return stored.firstSlot === record.firstSlot && stored.lastSlot >= record.lastSlot;
 }

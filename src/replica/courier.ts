@@ -8,7 +8,7 @@ import { assert } from "../kit/assert.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
-import type { Outcome } from "./ports.ts";
+import type { Outcome, Request } from "./ports.ts";
 import {
   NO_DISK,
   NO_REPLICAS,
@@ -189,17 +189,20 @@ export class Courier {
     if (!shard.canOrder) return false;
     if (shard.isBelowMin) this.#refuseBelowMin(pending);
     else if (shard.isDiskless && !this.#wasOrdered(pending)) this.#finish(pending, NO_DISK);
-    else this.#order(pending);
+    else if (shard.wouldTear(pending.operation.request) && !this.#wasOrdered(pending)) {
+      this.#finish(pending, TRY_AGAIN_LATER);
+    } else this.#order(pending);
     return true;
   }
 
-  /** R13. What was sent before may be in the log all the same. */
-  #refuseBelowMin(pending: Pending): void {
-    this.#finish(pending, this.#wasOrdered(pending) ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
-  }
-
+  /** What was sent before may be in the log. */
   #wasOrdered(pending: Pending): boolean {
     return pending.mayHaveRun && this.#shard.findStamp(this.#stamp(pending)) !== undefined;
+  }
+
+  /** R13. */
+  #refuseBelowMin(pending: Pending): void {
+    this.#finish(pending, this.#wasOrdered(pending) ? UNCERTAIN_BELOW_MIN : NO_REPLICAS);
   }
 
   /** Runs a write as the primary, unless the log already holds it; then the reads that are to follow it. */
@@ -481,6 +484,67 @@ export class Courier {
     }
     this.#held = [...this.#undecided].filter((pending) => pending.state === "held");
     this.#host.touch(this.#shard.id);
+  }
+
+  /**
+   * Gives the courier of a shard that this one was divided into what is its business now (R16), after the new epoch of this
+   * one and before the first of that one is installed: so nothing is under way. Nothing is sent under another stamp than
+   * before, and each session's operations keep their order.
+   * @param isMeant whether a request lies in the other shard: undefined if neither has all of it.
+   * @param stays this node was and is a member, so that its log has whatever was ordered on both sides at once.
+   */
+  giveTo(other: Courier, isMeant: (request: Request) => boolean | undefined, stays: boolean): void {
+    other.#submitted = this.#submitted;
+    other.#nextCounter = this.#nextCounter;
+    for (const pending of this.#undecided) {
+      for (const read of pending.attached ?? []) this.#hold(read, this.#session(read));
+      pending.attached = undefined;
+    }
+    const given = new Set<Pending>();
+    for (const pending of this.#undecided) {
+      const { request } = pending.operation;
+      const side = isMeant(request);
+      if (side === true) given.add(pending);
+      // What was ordered on both sides is committed on both, only the word of it has not come yet.
+      if (side !== undefined || (request.isWrite && pending.state === "ordered")) continue;
+      const isKnown = !request.isWrite || !pending.mayHaveRun || (stays && !pending.wasSentBlind);
+      this.#finish(pending, isKnown ? TRY_AGAIN_LATER : UNCERTAIN_LATE);
+    }
+    for (const pending of given) this.#give(other, pending);
+    for (const [counter, pending] of this.#stamped) {
+      if (!given.has(pending)) continue;
+      this.#stamped.delete(counter);
+      other.#stamped.set(counter, pending);
+    }
+    for (const [seq, waiting] of this.#committing) {
+      const theirs = waiting.filter((pending) => given.has(pending));
+      if (theirs.length === 0) continue;
+      other.#committing.set(seq, theirs);
+      this.#committing.set(
+        seq,
+        waiting.filter((pending) => !given.has(pending)),
+      );
+    }
+    other.#leaseWaiters = this.#leaseWaiters.filter((pending) => given.has(pending));
+    this.#leaseWaiters = this.#leaseWaiters.filter((pending) => !given.has(pending));
+    other.#held = this.#held.filter((pending) => given.has(pending));
+    this.#held = this.#held.filter((pending) => !given.has(pending));
+  }
+
+  #give(other: Courier, pending: Pending): void {
+    const from = this.#session(pending);
+    const to = other.#session(pending);
+    this.#undecided.delete(pending);
+    other.#undecided.add(pending);
+    from.undecided -= 1;
+    to.undecided += 1;
+    if (pending.state === "held") {
+      from.held -= 1;
+      to.held += 1;
+    }
+    if (from.writes.delete(pending)) to.writes.add(pending);
+    to.lastSeq = Math.max(to.lastSeq, from.lastSeq);
+    if (from.undecided === 0) this.#sessions.delete(pending.operation.session);
   }
 
   /**

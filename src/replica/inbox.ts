@@ -8,7 +8,7 @@ import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Entry, Forward, Stamp } from "./messages.ts";
 import type { Outcome } from "./ports.ts";
-import { NO_DISK, NO_REPLICAS, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
+import { NO_DISK, NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import type { ShardView } from "./shard-view.ts";
 
 /** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
@@ -101,6 +101,10 @@ export class Inbox {
     }
     if (request.isWrite && shard.isDiskless) {
       this.#answer(stamp, NO_DISK);
+      return;
+    }
+    if (request.isWrite && shard.wouldTear(request)) {
+      this.#answer(stamp, TRY_AGAIN_LATER);
       return;
     }
     if (!request.isWrite) {

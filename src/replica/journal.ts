@@ -9,6 +9,13 @@ export type JournalItem =
   | { readonly kind: "entries"; readonly shard: ShardId; readonly entries: readonly Entry[] }
   /** The start of an epoch was received with everything before it: what counts when positions are compared (R12). */
   | { readonly kind: "started"; readonly shard: ShardId; readonly epoch: number }
+  /** The slots from `at` on are another shard's from here on, whose state and log so far are this shard's (R16). */
+  | {
+      readonly kind: "divided";
+      readonly shard: ShardId;
+      readonly into: ShardId;
+      readonly at: number;
+    }
   /** The state is no prefix of the shard's log any more, or none of this node's business: what is stored is to be deleted. */
   | { readonly kind: "void"; readonly shard: ShardId }
   /** At first, and after `void`: the state is a prefix. All of it is to be stored, beginning with a checkpoint. */

@@ -107,6 +107,14 @@ export class Log {
     return this.#epochs;
   }
 
+  /** Begins as another log is: the past of a shard is that of the shard that it was divided from (R16). */
+  inherit(log: Log): void {
+    this.reset(log.lastSeq, log.#epochs);
+    this.#entries = log.#entries.slice(log.#head);
+    this.#sizes = log.#sizes.slice(log.#head);
+    this.#bytes = log.#bytes;
+  }
+
   /** Begins anew after a copy, or from a disk: the state holds all up to `seq`, whose epochs are given; no entry is held. */
   reset(seq: number, epochs: readonly EpochRow[]): void {
     this.#entries = [];

@@ -53,6 +53,11 @@ export const MUTANTS = {
   "lost-transfer": "R14: a transfer whose swap got no answer is waited for without end",
   "leaves-to-nobody": "R14: a draining node stops serving though nobody can take over",
   "leaves-when-saved": "R14: a primary whose disk failed waits for it before it hands over",
+  "split-before-committed":
+    "R16: a shard is divided while not all that was ordered is at all members",
+  "split-forgets-stamps": "R16: the new shard does not know the stamps of the old one",
+  "split-tears":
+    "R16: while it is unknown whether a shard was divided, commands on both sides are ordered",
   "leaves-to-the-diskless":
     "R14: a node whose disk failed hands over to one whose disk failed, too",
   "waits-for-its-disk":

@@ -138,13 +138,13 @@ function parseShard(value: unknown, index: number, ids: ReadonlySet<string>): Sh
   };
 }
 
-/** Every slot is in exactly one shard, in ascending order. */
+/** Every slot is in exactly one shard. Shards that were divided from others are numbered behind them. */
 function checkSlots(shards: readonly ShardRecord[], settings: Settings): void {
-  if (shards.length !== settings.shardCount) {
-    throw malformed("shards", `must be ${settings.shardCount}`);
+  if (shards.length < settings.shardCount) {
+    throw malformed("shards", `must be ${settings.shardCount} or more`);
   }
   let next = 0;
-  for (const shard of shards) {
+  for (const shard of [...shards].sort((a, b) => a.firstSlot - b.firstSlot)) {
     if (shard.firstSlot !== next || shard.lastSlot < shard.firstSlot) {
       throw malformed(`shards[${shard.id}]`, "leaves a gap, or overlaps another");
     }

@@ -50,7 +50,7 @@ export interface StateMachine {
    */
   read(request: Request, wallMs: number): Outcome | undefined;
 
-  /** Applies the effects of the entry `seq`, as a backup does. */
+  /** Applies the effects of the entry `seq`, as a backup does; those on slots of other shards are left out (R16). */
   apply(effects: readonly Effect[], seq: number): void;
 
   /** Applies the effects of the entry `seq` to what a disk gave back, which may have some of them in it already. */
@@ -79,6 +79,16 @@ export interface StateMachine {
 
   /** Stores what another replica's `copyOut` gave. */
   copyIn(records: SlotRecords): void;
+
+  /**
+   * Takes the slots from `at` on out of the state, with all that is known of them (R16).
+   * @param at above the first slot, at most the last.
+   * @returns another state, of these slots.
+   */
+  divide(at: number): StateMachine;
+
+  /** Between which slots the request's keys lie, both included; undefined if it may concern the whole shard. */
+  slotsOf(request: Request): { readonly firstSlot: number; readonly lastSlot: number } | undefined;
 
   /** The parts of the effects that touch slots below `slot`; `flush` touches all. */
   effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[];

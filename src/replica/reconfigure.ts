@@ -54,6 +54,25 @@ export function withPrimary(record: ShardRecord, primary: NodeId): ShardRecord {
   return withoutMembers(record, new Set(), primary);
 }
 
+/**
+ * Both parts of a shard that is divided, each in its next epoch (R16). The members are in the new one what they are in the old
+ * one: proven, if they are.
+ * @param at the first slot of the new shard.
+ * @param id of the new shard.
+ */
+export function divided(
+  record: ShardRecord,
+  at: number,
+  id: ShardId,
+): { readonly kept: ShardRecord; readonly added: ShardRecord } {
+  assert(at > record.firstSlot && at <= record.lastSlot, "both parts have a slot");
+  const next = { ...record, epoch: record.epoch + 1 };
+  return {
+    kept: { ...next, lastSlot: at - 1 },
+    added: { ...next, id, firstSlot: at },
+  };
+}
+
 /** How many shards each node is the primary of. */
 export function primaryCounts(shards: readonly ShardRecord[]): Map<NodeId, number> {
   const counts = new Map<NodeId, number>();
@@ -83,7 +102,7 @@ export function heirAmong(
   return leastLoaded(staying, counts) ?? leastLoaded(candidates, counts);
 }
 
-/** The next version of the document, with some records replaced. */
+/** The next version of the document, with some records replaced, and those of new shards added. */
 export function withRecords(
   configuration: Configuration,
   shards: ReadonlyMap<ShardId, ShardRecord>,
@@ -92,7 +111,10 @@ export function withRecords(
   return {
     ...configuration,
     version: configuration.version + 1,
-    shards: configuration.shards.map((shard) => shards.get(shard.id) ?? shard),
+    shards: [
+      ...configuration.shards.map((shard) => shards.get(shard.id) ?? shard),
+      ...[...shards.values()].filter(({ id }) => id >= configuration.shards.length),
+    ],
     nodes: configuration.nodes.map((node) => nodes.get(node.id) ?? node),
   };
 }

@@ -27,6 +27,8 @@ export interface ShardView {
   read(request: Request): Outcome | undefined;
   readAsLogged(request: Request): Outcome | undefined;
   waitSeq(readSeq: number): number;
+  /** Whether a write may not be ordered now, because the shard may be divided between what it touches (R16). */
+  wouldTear(request: Request): boolean;
   findStamp(stamp: Stamp): OrderedStamp | "done" | undefined;
   execute(
     request: Request,

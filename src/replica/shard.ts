@@ -47,8 +47,14 @@ const ENTRY_BYTES = 256;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
 
+/** What a primary stops ordering for, to change its epoch on purpose. */
+export type Aim =
+  | { readonly kind: "transfer"; readonly successor: NodeId }
+  /** R16; `at` is the first slot of the new shard. */
+  | { readonly kind: "split"; readonly at: number };
+
 interface Handover {
-  readonly successor: NodeId;
+  readonly aim: Aim;
   readonly startedMs: number;
   /** When the swap was asked for; undefined while the successor is not ready. */
   proposedMs: number | undefined;
@@ -90,6 +96,8 @@ export class Shard {
   /** Members that the primary cannot begin with: their log is no prefix, or needs what is cut. */
   readonly unfit = new Set<NodeId>();
   handover: Handover | undefined;
+  /** The shard may have been divided at the slot `at`, by the swap to `version`, of which nothing is known yet (R16). */
+  unsettledSplit: { readonly at: number; readonly version: number } | undefined;
   lastCommitMs = Number.NEGATIVE_INFINITY;
   uncommittedBytes = 0;
 
@@ -294,6 +302,7 @@ export class Shard {
     this.#otherMembers = record.inSync.filter((member) => member.node !== host.nodeId);
     this.unfit.clear();
     this.handover = undefined;
+    this.unsettledSplit = undefined;
     this.donor.epochInstalled();
     this.learner.reset();
     this.recovery.epochInstalled();
@@ -330,6 +339,38 @@ export class Shard {
       this.startSeq = this.log.lastSeq;
       this.#becomeStarted();
     }
+  }
+
+  /**
+   * Gives a shard that this one is divided into all that is known of its slots: their state, and a log of its own, which is
+   * this one's so far (R16). To be called before the next epoch of this one is installed.
+   */
+  giveTo(child: Shard): void {
+    const at = child.record.firstSlot;
+    this.record = { ...this.record, lastSlot: at - 1 };
+    if (this.isPrimary) this.seeWall(this.wallMs);
+    child.#wallMs = this.#wallMs;
+    child.#wallSeenMs = this.#wallSeenMs;
+    if (!this.learner.isIntact) return;
+    child.log.inherit(this.log);
+    const { mutant } = this.#host;
+    child.#stamps.reset(mutant === "split-forgets-stamps" ? [] : this.#stamps.records());
+    child.isMember = this.isMember;
+    child.startedEpoch = this.startedEpoch;
+    child.provenSinceMs = this.provenSinceMs;
+    child.commitSeq = this.commitSeq;
+    child.lastCommitMs = this.lastCommitMs;
+    child.uncommittedBytes = this.uncommittedBytes;
+    for (const [node, { startedEpoch }] of this.views) child.view(node).startedEpoch = startedEpoch;
+    if (!this.#isStored) return;
+    child.#isStored = true;
+    this.#host.journal({ kind: "divided", shard: this.id, into: child.id, at });
+  }
+
+  /** Forgets the slots from `at` on, which are another shard's that this node has by itself. */
+  discardFrom(at: number): void {
+    this.machine.divide(at);
+    this.record = { ...this.record, lastSlot: at - 1 };
   }
 
   /** Takes over other replicas of the same epoch, which an administrator has named: who is in sync changes later. */
@@ -741,6 +782,14 @@ export class Shard {
     return Math.max(dirty, mutant === "dirty-snapshot" ? 0 : this.startSeq);
   }
 
+  /** Whether a write concerns both sides of a slot at which the shard may be divided by now (R16). */
+  wouldTear(request: Request): boolean {
+    if (this.unsettledSplit === undefined || this.#host.mutant === "split-tears") return false;
+    const { at } = this.unsettledSplit;
+    const slots = this.machine.slotsOf(request);
+    return slots === undefined || (slots.firstSlot < at && slots.lastSlot >= at);
+  }
+
   /** A read at this replica; undefined if a key seems to be past its time and only the primary may tell (R11). */
   read(request: Request): Outcome | undefined {
     const outcome = this.machine.read(request, this.wallMs);
@@ -815,6 +864,8 @@ export class Shard {
   /** Goes on from what a disk gave back; the machine holds the state as of the last entry already. */
   restore({ checkpoint, entries, startedEpoch }: RestoredLog): void {
     assert(this.epoch === 0, "a disk is read before the first epoch is installed");
+    const { firstSlot, lastSlot } = checkpoint;
+    this.record = { ...this.record, firstSlot, lastSlot };
     this.#isStored = true;
     this.#stamps.reset(checkpoint.stamps);
     this.startedEpoch = startedEpoch;

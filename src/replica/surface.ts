@@ -139,6 +139,7 @@ export interface CoreOptions {
 
 /** A shard as a disk stores it. */
 export interface StoredShard {
+  readonly record: Pick<ShardRecord, "lastSlot">;
   readonly log: Pick<Log, "lastSeq" | "at">;
   readonly machine: Pick<StateMachine, "record" | "copyOut">;
   /** What is stored beside the keys, as of now. */
@@ -174,6 +175,12 @@ export interface CoreSurface {
   diskFailed(time: Time): void;
   /** Asks for a planned transfer of one shard; only its primary can. Returns why not, or undefined. */
   transfer(shard: ShardId, successor: NodeId, time: Time): string | undefined;
+  /**
+   * Asks for a shard to be divided in two (R16); only its primary can.
+   * @param at the first slot of the new shard; the middle one if it is left out.
+   * @returns why not, or undefined once it has begun. Whether it came to it, the configuration tells.
+   */
+  split(shard: ShardId, at: number | undefined, time: Time): string | undefined;
   /**
    * So many items of the journal, from the first ever, are on disk; but nothing is of the shards in `filling`, whose state
    * is being stored anew after a copy. To be called when either changes. The set may go on changing only with calls.

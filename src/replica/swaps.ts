@@ -53,7 +53,7 @@ export class Swaps {
   #failed = 0;
   /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
   readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
-  /** Removals that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
+  /** Removals and divisions that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
   readonly #fences = new Map<number, Set<string>>();
 
   constructor(host: Host, owner: SwapOwner) {
@@ -71,7 +71,7 @@ export class Swaps {
     return this.#pending === undefined && this.#host.now.monoMs >= this.#notBeforeMs;
   }
 
-  /** Some removal was proposed of which nobody knows whether it will take place. */
+  /** Some removal or division was proposed of which nobody knows whether it will take place. */
   get hasFences(): boolean {
     return this.#fences.size > 0;
   }
@@ -120,7 +120,9 @@ export class Swaps {
         if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
       }
     }
-    if (removed.size > 0) this.#fences.set(next.version, removed);
+    // Until it is known whether a shard was divided, its primary may not order what concerns both parts (R16).
+    const divides = next.shards.length > (this.#owner.configuration()?.shards.length ?? 0);
+    if (removed.size > 0 || divides) this.#fences.set(next.version, removed);
   }
 
   /** The driver's answer. @param configuration what the register holds now, where that is known. */

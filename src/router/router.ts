@@ -29,6 +29,7 @@ export interface ReplySink {
 export interface Transaction {
   readonly commands: readonly Args[];
   readonly watched: readonly Watch[];
+  /** Where they were when they were checked. */
   readonly shard: ShardId;
 }
 
@@ -110,7 +111,12 @@ export class Router {
    * @param sink gets an array with one reply for each command, the null array if a watched key changed, or a refusal.
    */
   execute(transaction: Transaction, session: number, sink: ReplySink): void {
-    const { commands, watched, shard } = transaction;
+    const { commands, watched } = transaction;
+    const shard = this.#shardOfAll(transaction);
+    if (shard instanceof Refusal) {
+      sink.answered(shard);
+      return;
+    }
     const request: Request = {
       commands,
       isTransaction: true,
@@ -124,6 +130,20 @@ export class Router {
       },
     };
     this.#door.submit(new SinkOperation(shard, request, session, finishing));
+  }
+
+  /** Where a transaction's keys are now: since its commands were queued, their shard may have been divided. */
+  #shardOfAll({ commands, watched, shard }: Transaction): ShardId | Refusal {
+    const keys = watched.map(({ key }) => key);
+    const isOnlyShard = this.#slots()?.configuration.shards.length === 1;
+    for (const args of commands) {
+      const command = findCommand(args[0] ?? "");
+      const named = command === undefined ? [] : keysOf(command, args);
+      // What names no key runs on a shard that is all there is.
+      if (named.length === 0 && !isOnlyShard) return CROSS_SLOT;
+      keys.push(...named);
+    }
+    return keys.length === 0 ? shard : this.shardOf(keys);
   }
 
   /**

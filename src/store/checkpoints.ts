@@ -39,6 +39,8 @@ const RECORD_OVERHEAD_BYTES = 32;
 export interface StoreSource {
   /** Seq of the last entry that the shard's state has applied. */
   seq(shard: ShardId): number;
+  /** The last of the shard's slots. */
+  lastSlot(shard: ShardId): number;
   /** What belongs beside the shard's keys, with `seq` as above. */
   checkpoint(shard: ShardId): Checkpoint;
   /** @returns undefined if there is no such key. */
@@ -66,6 +68,9 @@ interface Work {
   readonly generation: number;
   /** The keys that are still to be written; undefined if all are, slot by slot. */
   readonly keys: IterableIterator<string> | undefined;
+  /** All keys of a checkpoint, and whether it is of a new generation. */
+  readonly dirty: ReadonlySet<string>;
+  readonly isFlushed: boolean;
   nextSlot: number;
 }
 
@@ -74,6 +79,10 @@ export class Checkpoints {
   readonly #settings: CheckpointSettings;
   /** Shards that are to be stored for the first time, in this order. */
   readonly #fills = new Set<ShardBook>();
+  readonly #purges = new Set<ShardBook>();
+  /** Whose strays are to be found before it goes on. */
+  #seeking: ShardBook | undefined;
+  #finding: Promise<void> | undefined;
   readonly #garbage = new Map<ShardId, Live>();
   #work: Work | undefined;
   #nextAtMs = 0;
@@ -93,13 +102,34 @@ export class Checkpoints {
 
   /** Stores all of a shard as soon as possible. */
   fill(book: ShardBook): void {
+    this.#purges.delete(book);
     this.#fills.add(book);
+  }
+
+  /** Deletes what is stored of a shard that is void and has a base, among that one's keys too. */
+  purge(book: ShardBook): void {
+    this.#purges.add(book);
   }
 
   /** The shard's keys are no business of the store any more. */
   cancel(book: ShardBook): void {
     this.#fills.delete(book);
+    this.#purges.delete(book);
     if (this.#work?.book === book) this.#work = undefined;
+  }
+
+  /** Before a shard is divided: it has no checkpoint, and is not filled, before the new one is. */
+  divide(book: ShardBook, part: ShardBook): void {
+    const work = this.#work;
+    let isFill = this.#fills.delete(book);
+    if (work?.book === book) {
+      this.#work = undefined;
+      if (work.keys === undefined) isFill = true;
+      for (const key of work.dirty) book.dirty.add(key);
+      if (work.isFlushed) book.isFlushed = true;
+    }
+    this.#fills.add(part);
+    if (isFill) this.#fills.add(book);
   }
 
   /** Has what is stored of a shard swept, except what is live. No state that is stored names any of it. */
@@ -109,7 +139,8 @@ export class Checkpoints {
 
   /** When `next` may have something, monotonic ms. */
   nextAtMs(nowMs: number): number {
-    if (this.#work === undefined && this.#fills.size === 0) return Math.max(nowMs, this.#lookAtMs);
+    const isIdle = this.#work === undefined && this.#fills.size === 0 && this.#purges.size === 0;
+    if (isIdle) return Math.max(nowMs, this.#lookAtMs);
     return Math.max(nowMs, this.#nextAtMs);
   }
 
@@ -119,6 +150,8 @@ export class Checkpoints {
    */
   next(books: Iterable<ShardBook>, nowMs: number): Slice | undefined {
     if (nowMs < this.#nextAtMs) return undefined;
+    const purged = this.#nextPurge(nowMs);
+    if (purged !== undefined) return purged;
     const work = this.#work ?? this.#begin(books, nowMs);
     if (work === undefined) return undefined;
     if (!this.#isInStep(work.book)) {
@@ -130,7 +163,9 @@ export class Checkpoints {
       work.keys === undefined ? this.#fillOn(work, changes) : this.#goOn(work, changes);
     const isFill = work.keys === undefined;
     if (!isFill) this.#nextAtMs = nowMs + this.#settings.pauseMs;
-    if (!isComplete) return { changes, isFill: false, done: undefined };
+    if (!isComplete || (work.book.hasStrays && this.#seek(work.book, nowMs))) {
+      return { changes, isFill: false, done: undefined };
+    }
     this.#work = undefined;
     return { changes, isFill, done: this.#finish(work, changes) };
   }
@@ -141,16 +176,49 @@ export class Checkpoints {
    */
   addChanged(book: ShardBook, changes: Change[]): boolean {
     // What is stored of a shard before its first keys are would never be deleted again.
-    if (book.changed.size === 0 || this.#fills.has(book)) return true;
+    if (book.changed.size === 0) return true;
+    if (this.#fills.has(book) && book.base === undefined) return true;
     if (!this.#isInStep(book)) return false;
     const { shard } = book;
     const generation = this.#work?.book === book ? this.#work.generation : book.generation;
     for (const key of book.changed) {
+      if (!book.holds(key)) continue;
       const record = this.#source.record(shard, key);
       if (record === undefined) changes.push({ kind: "no-record", shard, generation, key });
       else this.#add(changes, book, generation, record);
     }
     return true;
+  }
+
+  #nextPurge(nowMs: number): Slice | undefined {
+    for (const book of this.#purges) {
+      if (book.parts.size > 0 || (book.hasStrays && this.#seek(book, nowMs))) continue;
+      this.#purges.delete(book);
+      const changes: Change[] = [];
+      this.#settle(book, book.generation, changes);
+      return { changes, isFill: false, done: undefined };
+    }
+    return undefined;
+  }
+
+  /** @returns true: it has to wait for its strays. */
+  #seek(book: ShardBook, nowMs: number): true {
+    this.#seeking ??= book;
+    this.#nextAtMs = nowMs + this.#settings.pauseMs;
+    return true;
+  }
+
+  /** Finds the keys that nobody knows of any more, in the background, so that they can be deleted. */
+  async findStrays(engine: Engine): Promise<void> {
+    const book = this.#seeking;
+    if (book === undefined || this.#finding !== undefined) return;
+    this.#finding = findStraysOf(book, engine);
+    try {
+      await this.#finding;
+    } finally {
+      this.#finding = undefined;
+      this.#seeking = undefined;
+    }
   }
 
   /** Deletes what no state names any more, in the background, one shard after the other. */
@@ -167,6 +235,7 @@ export class Checkpoints {
   /** Waits until nothing is being deleted; errors are told to who called `sweep`. */
   async idle(): Promise<void> {
     this.#garbage.clear();
+    await this.#finding?.catch(() => {});
     await this.#sweeping?.catch(() => {});
   }
 
@@ -178,8 +247,7 @@ export class Checkpoints {
   }
 
   #begin(books: Iterable<ShardBook>, nowMs: number): Work | undefined {
-    const [first] = this.#fills;
-    if (first !== undefined) return this.#beginFill(first);
+    for (const book of this.#fills) if (book.parts.size === 0) return this.#beginFill(book);
     if (nowMs < this.#lookAtMs) return undefined;
     this.#lookAtMs = nowMs + Math.min(LOOK_MS, this.#settings.everyMs);
     let due: ShardBook | undefined;
@@ -191,7 +259,7 @@ export class Checkpoints {
   }
 
   #isDue(book: ShardBook, nowMs: number): boolean {
-    if (book.phase !== "stored") return false;
+    if (book.phase !== "stored" || book.parts.size > 0) return false;
     if (book.logBytes >= this.#settings.logBytes) return true;
     if (book.dirty.size === 0 && !book.isFlushed) return false;
     return nowMs - book.checkpointAtMs >= this.#settings.everyMs;
@@ -201,10 +269,11 @@ export class Checkpoints {
     const checkpoint = this.#checkpoint(book);
     if (checkpoint === undefined) return undefined;
     this.#fills.delete(book);
+    const { dirty, isFlushed, generation } = book;
     book.dirty = new Set();
     book.isFlushed = false;
-    const { generation } = book;
-    this.#work = { book, checkpoint, generation, keys: undefined, nextSlot: checkpoint.firstSlot };
+    const nextSlot = checkpoint.firstSlot;
+    this.#work = { book, checkpoint, generation, keys: undefined, dirty, isFlushed, nextSlot };
     return this.#work;
   }
 
@@ -212,23 +281,27 @@ export class Checkpoints {
     const checkpoint = this.#checkpoint(book);
     if (checkpoint === undefined) return undefined;
     const generation = book.isFlushed ? book.generation + 1 : book.generation;
-    const keys = book.dirty.values();
+    const { dirty, isFlushed } = book;
+    const keys = dirty.values();
     book.dirty = new Set();
     book.isFlushed = false;
     book.logBytes = 0;
-    this.#work = { book, checkpoint, generation, keys, nextSlot: 0 };
+    this.#work = { book, checkpoint, generation, keys, dirty, isFlushed, nextSlot: 0 };
     return this.#work;
   }
 
   /** Else the state has something in it that the log, as far as it was appended, does not have. */
   #isInStep(book: ShardBook): boolean {
-    return this.#source.seq(book.shard) === book.lastSeq;
+    const { shard, slots } = book;
+    if (slots !== undefined && this.#source.lastSlot(shard) !== slots.last) return false;
+    return this.#source.seq(shard) === book.lastSeq;
   }
 
   #checkpoint(book: ShardBook): Checkpoint | undefined {
     if (!this.#isInStep(book)) return undefined;
     const checkpoint = this.#source.checkpoint(book.shard);
     assert(checkpoint.seq === book.lastSeq, "a checkpoint is of the log's end");
+    book.slots = { first: checkpoint.firstSlot, last: checkpoint.lastSlot };
     return checkpoint;
   }
 
@@ -242,7 +315,8 @@ export class Checkpoints {
       if (done === true) return true;
       const record = this.#source.record(shard, key);
       if (record === undefined) {
-        changes.push({ kind: "no-record", shard, generation, key });
+        const kind = book.holds(key) ? "no-record" : "left";
+        changes.push({ kind, shard, generation, key });
         bytes += key.length + RECORD_OVERHEAD_BYTES;
       } else {
         this.#add(changes, book, generation, record);
@@ -265,6 +339,20 @@ export class Checkpoints {
   #add(changes: Change[], book: ShardBook, generation: number, record: KeyRecord): void {
     assert(record.seq <= (book.lastSeq ?? 0), "no record is newer than the log");
     changes.push({ kind: "record", shard: book.shard, generation, record });
+    for (const origin of book.origins) changes.push({ kind: "left", ...origin, key: record.key });
+  }
+
+  /** The first keys of a shard that was divided from another are stored: nothing of that one's is needed any more. */
+  #settle(book: ShardBook, generation: number, changes: Change[]): void {
+    const { shard, origins } = book;
+    for (const key of book.moved) {
+      if (!book.holds(key)) continue;
+      if (book.phase === "void" || this.#source.record(shard, key) === undefined) {
+        changes.push({ kind: "no-record", shard, generation, key });
+      }
+      for (const origin of origins) changes.push({ kind: "left", ...origin, key });
+    }
+    book.settle();
   }
 
   /** Records the checkpoint, and lets go of the log before the one before it: peers that return may still need the rest. */
@@ -272,6 +360,7 @@ export class Checkpoints {
     const { shard, life, phase } = book;
     changes.push({ kind: "state", shard, bytes: stateBytes({ life, generation, checkpoint }) });
     if (phase === "stored") changes.push(...book.takeObsolete(book.checkpointSeq));
+    else if (book.base !== undefined) this.#settle(book, generation, changes);
     return () => {
       this.#count += 1;
       // It may have become void meanwhile.
@@ -285,4 +374,14 @@ export class Checkpoints {
       book.checkpointAtMs = performance.now();
     };
   }
+}
+
+async function findStraysOf(book: ShardBook, engine: Engine): Promise<void> {
+  const { shard, generation } = book;
+  for (const place of [{ shard, generation }, ...book.origins]) {
+    for await (const records of engine.records(place.shard, place.generation)) {
+      for (const { key } of records) if (book.holds(key)) book.moved.add(key);
+    }
+  }
+  book.hasStrays = false;
 }

@@ -4,6 +4,7 @@
  */
 
 import { crc32 } from "node:zlib";
+import { unreachable } from "../kit/assert.ts";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import {
@@ -21,7 +22,7 @@ import { corrupt } from "./errors.ts";
 export const STORE_FORMAT = 1;
 
 const CHECKSUM_BYTES = 4;
-const LOG_ITEM = { entries: 1, started: 2 } as const;
+const LOG_ITEM = { entries: 1, started: 2, divided: 3, settled: 4 } as const;
 
 /** What is live of a shard, and since when. */
 export interface ShardState extends Live {
@@ -31,7 +32,20 @@ export interface ShardState extends Live {
 /** One item of a shard's log. */
 export type LogItem =
   | { readonly kind: "entries"; readonly entries: readonly Entry[] }
-  | { readonly kind: "started"; readonly epoch: number };
+  | { readonly kind: "started"; readonly epoch: number }
+  /**
+   * The slots from `at` on are the shard `into`'s from here on. Until it is settled, what is stored of that one is this one's
+   * state and log so far, with its own log of the life `life` and its own records of the generation `generation`.
+   */
+  | {
+      readonly kind: "divided";
+      readonly into: ShardId;
+      readonly at: number;
+      readonly life: number;
+      readonly generation: number;
+    }
+  /** What is stored of the shard `into`, if anything is, does not need this one's any more. */
+  | { readonly kind: "settled"; readonly into: ShardId };
 
 const writer = new ByteWriter();
 
@@ -80,12 +94,25 @@ export function parseState(bytes: Buffer, shard: ShardId): ShardState {
 /** One item of a log, without a checksum: pieces are made of several. */
 export function logItemBytes(item: LogItem): Buffer {
   writer.reset(true);
-  if (item.kind === "entries") {
-    writer.u8(LOG_ITEM.entries);
-    writeEntries(writer, item.entries);
-  } else {
-    writer.u8(LOG_ITEM.started);
-    writer.varint(item.epoch);
+  writer.u8(LOG_ITEM[item.kind]);
+  switch (item.kind) {
+    case "entries":
+      writeEntries(writer, item.entries);
+      break;
+    case "started":
+      writer.varint(item.epoch);
+      break;
+    case "divided":
+      writer.varint(item.into);
+      writer.varint(item.at);
+      writer.varint(item.life);
+      writer.varint(item.generation);
+      break;
+    case "settled":
+      writer.varint(item.into);
+      break;
+    default:
+      unreachable(item);
   }
   return Buffer.from(writer.bytes());
 }
@@ -102,13 +129,30 @@ export function parseLog(bytes: Buffer, shard: ShardId): readonly LogItem[] {
   return parsed(bytes, `a piece of the log of shard ${shard}`, (reader) => {
     const items: LogItem[] = [];
     while (reader.left > 0) {
-      const kind = reader.u8();
-      if (kind === LOG_ITEM.entries) items.push({ kind: "entries", entries: readEntries(reader) });
-      else if (kind === LOG_ITEM.started) items.push({ kind: "started", epoch: reader.varint() });
-      else throw corrupt(`no log item ${kind}`);
+      items.push(readLogItem(reader));
     }
     return items;
   });
+}
+
+function readLogItem(reader: ByteReader): LogItem {
+  const kind = reader.u8();
+  switch (kind) {
+    case LOG_ITEM.entries:
+      return { kind: "entries", entries: readEntries(reader) };
+    case LOG_ITEM.started:
+      return { kind: "started", epoch: reader.varint() };
+    case LOG_ITEM.divided: {
+      const into = reader.varint();
+      const at = reader.varint();
+      const life = reader.varint();
+      return { kind: "divided", into, at, life, generation: reader.varint() };
+    }
+    case LOG_ITEM.settled:
+      return { kind: "settled", into: reader.varint() };
+    default:
+      throw corrupt(`no log item ${kind}`);
+  }
 }
 
 function parsed<Result>(

@@ -24,6 +24,13 @@ export type Change =
       readonly generation: number;
       readonly key: string;
     }
+  /** The key is another shard's by now, whose own record of it counts. */
+  | {
+      readonly kind: "left";
+      readonly shard: ShardId;
+      readonly generation: number;
+      readonly key: string;
+    }
   /** A piece of the log; `index` orders the pieces of a life. */
   | {
       readonly kind: "log";

@@ -96,6 +96,7 @@ export class LevelEngine implements Engine {
           break;
         }
         case "no-record":
+        case "left":
           batch.del(recordName(change.shard, change.generation, change.key));
           break;
         case "log":

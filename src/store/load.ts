@@ -4,8 +4,8 @@ import type { SlotRecords } from "../data/effect.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { Checkpoint, RestoredLog } from "../replica/journal.ts";
 import type { Entry } from "../replica/messages.ts";
-import { parseLog, parseState, type ShardState } from "./codec.ts";
-import type { Engine } from "./engine.ts";
+import { type LogItem, parseLog, parseState, type ShardState } from "./codec.ts";
+import type { Engine, Live } from "./engine.ts";
 import { corrupt } from "./errors.ts";
 import { ShardBook } from "./shard-book.ts";
 
@@ -36,7 +36,8 @@ export interface LoadReport {
 }
 
 /**
- * @returns the shards as they are stored, with the keys that their checkpoints lack.
+ * @returns the shards as they are stored, with the keys that their checkpoints lack; those that need another one behind it, and
+ *   the last that was divided first.
  * @throws StoreError (`corrupt`, `io`)
  */
 export async function loadShards(
@@ -49,81 +50,160 @@ export async function loadShards(
 }> {
   const states = (await engine.states()).map(({ shard, bytes }) => parseState(bytes, shard));
   const books: ShardBook[] = [];
+  const live = new Map<ShardId, Live>();
   let keys = 0;
   let entries = 0;
   for (const state of states) {
-    handlers.begin(state.checkpoint);
-    const read = await loadRecords(engine, handlers, state);
-    const { book, log } = await loadLog(engine, state, read.lastSeq);
-    handlers.restored(log);
-    books.push(book);
-    keys += read.count;
-    entries += log.entries.length;
+    const parts = await loadParts(engine, state);
+    for (const { checkpoint } of parts) handlers.begin(checkpoint);
+    // The first one's records have those of the others as they were, and so on.
+    for (const part of parts) keys += await loadRecords(engine, handlers, { part, parts });
+    for (const part of parts) {
+      const { book, checkpoint, startedEpoch } = part;
+      if (part.recordSeq > part.lastSeq) {
+        throw corrupt(
+          `shard ${book.shard} has a key of entry ${part.recordSeq}, but its log ends at ${part.lastSeq}`,
+        );
+      }
+      handlers.restored({ checkpoint, entries: part.entries, startedEpoch });
+      live.set(book.shard, book);
+      entries += part.entries.length;
+    }
+    const [first, ...others] = parts;
+    if (first !== undefined) books.push(first.book);
+    books.push(...others.map(({ book }) => book).reverse());
   }
-  await engine.sweepAll(new Map(states.map((state) => [state.checkpoint.shard, state])));
+  await engine.sweepAll(live);
   return { books, keys, entries };
 }
 
-async function loadRecords(
-  engine: Engine,
-  handlers: LoadHandlers,
-  { checkpoint: { shard }, generation }: ShardState,
-): Promise<{ readonly count: number; readonly lastSeq: number }> {
-  let count = 0;
-  let lastSeq = 0;
-  for await (const records of engine.records(shard, generation)) {
-    for (const record of records) lastSeq = Math.max(lastSeq, record.seq);
-    handlers.records(shard, records);
-    count += records.length;
-  }
-  return { count, lastSeq };
+/** A shard of which something is stored, by itself or as part of another. */
+interface Part {
+  readonly book: ShardBook;
+  checkpoint: Checkpoint;
+  entries: readonly Entry[];
+  startedEpoch: number;
+  lastSeq: number;
+  /** The highest of any record. */
+  recordSeq: number;
 }
 
-/** @param recordSeq the highest of any record. */
-async function loadLog(
-  engine: Engine,
-  { checkpoint, life, generation }: ShardState,
-  recordSeq: number,
-): Promise<{ readonly book: ShardBook; readonly log: RestoredLog }> {
-  const { shard } = checkpoint;
-  const book = new ShardBook(shard);
-  const entries: Entry[] = [];
+/** @returns the shard of the state, and those that were divided from it and need it still. */
+async function loadParts(engine: Engine, state: ShardState): Promise<readonly Part[]> {
+  const { checkpoint, life, generation } = state;
+  const book = new ShardBook(checkpoint.shard);
+  book.life = life;
+  book.generation = generation;
+  book.slots = { first: checkpoint.firstSlot, last: checkpoint.lastSlot };
+  const part: Part = {
+    book,
+    checkpoint,
+    entries: [],
+    startedEpoch: checkpoint.startedEpoch,
+    lastSeq: checkpoint.seq,
+    recordSeq: 0,
+  };
+  return loadLog(engine, part);
+}
+
+/** Reads the part's own log, and then what was divided from it. */
+async function loadLog(engine: Engine, part: Part): Promise<readonly Part[]> {
+  const { book, checkpoint } = part;
+  const { shard, life } = book;
+  const entries = [...part.entries];
+  const divided = new Map<ShardId, Part>();
   const pieces: { index: number; lastSeq: number }[] = [];
-  let startedEpoch = checkpoint.startedEpoch;
   for await (const chunk of engine.log(shard, life)) {
     for (const { index, bytes } of chunk) {
       if (pieces.length > 0 && index !== (pieces.at(-1)?.index ?? 0) + 1) {
         throw corrupt(`the log of shard ${shard} has a gap before piece ${index}`);
       }
       for (const item of parseLog(bytes, shard)) {
-        if (item.kind === "started") startedEpoch = Math.max(startedEpoch, item.epoch);
-        else for (const entry of item.entries) entries.push(entry);
+        if (item.kind === "started") part.startedEpoch = Math.max(part.startedEpoch, item.epoch);
+        else if (item.kind === "settled") divided.delete(item.into);
+        else if (item.kind === "divided") {
+          // A checkpoint from after it has neither its keys nor its log.
+          if (!isBetween(item.at, book)) continue;
+          divided.set(item.into, divide(part, entries, item));
+        } else for (const entry of item.entries) entries.push(entry);
       }
       const lastSeq = entries.at(-1)?.seq ?? 0;
       if (lastSeq > checkpoint.seq) book.logBytes += bytes.length;
       pieces.push({ index, lastSeq });
     }
   }
-  const [first] = entries;
-  const lastSeq = entries.at(-1)?.seq ?? checkpoint.seq;
-  if (first !== undefined) {
-    if (entries.some((entry, index) => entry.seq !== first.seq + index)) {
-      throw corrupt(`the log of shard ${shard} has a gap`);
-    }
-    if (first.seq > checkpoint.seq + 1 || lastSeq < checkpoint.seq) {
-      throw corrupt(
-        `the log of shard ${shard} (${first.seq} to ${lastSeq}) does not belong to its checkpoint at ${checkpoint.seq}`,
-      );
-    }
-  }
-  if (recordSeq > lastSeq) {
-    throw corrupt(`shard ${shard} has a key of entry ${recordSeq}, but its log ends at ${lastSeq}`);
-  }
+  part.entries = entries;
+  part.lastSeq = entries.at(-1)?.seq ?? checkpoint.seq;
+  checkLog(part);
   book.loaded(pieces);
-  book.life = life;
-  book.generation = generation;
-  book.lastSeq = lastSeq;
+  if (book.base !== undefined) book.phase = "filling";
+  book.lastSeq = part.lastSeq;
   book.checkpointSeq = checkpoint.seq;
   for (const entry of entries) if (entry.seq > checkpoint.seq) book.note(entry);
-  return { book, log: { checkpoint, entries, startedEpoch } };
+  const parts = [part];
+  for (const child of divided.values()) {
+    child.book.needs(book);
+    parts.push(...(await loadLog(engine, child)));
+  }
+  return parts;
+}
+
+/** Begins the part that comes out of another, which keeps the rest. */
+function divide(
+  from: Part,
+  entries: readonly Entry[],
+  { into, at, life, generation }: Extract<LogItem, { kind: "divided" }>,
+): Part {
+  const book = new ShardBook(into);
+  book.life = life;
+  book.generation = generation;
+  from.book.giveSlots(book, at);
+  const { checkpoint } = from;
+  const { lastSlot } = checkpoint;
+  from.checkpoint = { ...checkpoint, lastSlot: at - 1 };
+  return {
+    book,
+    checkpoint: { ...checkpoint, shard: into, firstSlot: at, lastSlot },
+    entries: [...entries],
+    startedEpoch: from.startedEpoch,
+    lastSeq: 0,
+    recordSeq: 0,
+  };
+}
+
+/** Whether a book has slots on both sides. */
+function isBetween(at: number, { slots }: ShardBook): boolean {
+  return slots !== undefined && at > slots.first && at <= slots.last;
+}
+
+function checkLog({ book, checkpoint, entries, lastSeq }: Part): void {
+  const [first] = entries;
+  if (first === undefined) return;
+  if (entries.some((entry, index) => entry.seq !== first.seq + index)) {
+    throw corrupt(`the log of shard ${book.shard} has a gap`);
+  }
+  if (first.seq > checkpoint.seq + 1 || lastSeq < checkpoint.seq) {
+    throw corrupt(
+      `the log of shard ${book.shard} (${first.seq} to ${lastSeq}) does not belong to its checkpoint at ${checkpoint.seq}`,
+    );
+  }
+}
+
+/** @returns how many of the records are of a part's. */
+async function loadRecords(
+  engine: Engine,
+  handlers: LoadHandlers,
+  { part, parts }: { readonly part: Part; readonly parts: readonly Part[] },
+): Promise<number> {
+  const { shard, generation } = part.book;
+  let count = 0;
+  for await (const records of engine.records(shard, generation)) {
+    for (const owner of parts) {
+      const own = parts.length === 1 ? records : records.filter(({ key }) => owner.book.holds(key));
+      for (const record of own) owner.recordSeq = Math.max(owner.recordSeq, record.seq);
+      if (own.length > 0) handlers.records(owner.book.shard, own);
+      count += own.length;
+    }
+  }
+  return count;
 }

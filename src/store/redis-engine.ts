@@ -128,6 +128,10 @@ export class RedisEngine implements Engine {
             ["HDEL", keysName(change.shard), latin1(change.key)],
           );
           break;
+        case "left":
+          // The value under the key's own name is the other shard's.
+          commands.push(["HDEL", keysName(change.shard), latin1(change.key)]);
+          break;
         case "log": {
           const log = logName(change.shard, change.life);
           this.#place(log, commands);

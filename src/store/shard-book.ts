@@ -1,6 +1,7 @@
 /** What the store keeps in mind of one shard: where its log is, and which of its keys the disk does not have as they are. */
 
 import { assert } from "../kit/assert.ts";
+import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { Entry } from "../replica/messages.ts";
 import { type LogItem, logItemBytes, sealed } from "./codec.ts";
@@ -21,6 +22,9 @@ interface Piece {
  *     void ───────────▶ filling ─────────────────────────▶ stored
  *       ▲                  │ void                             │ void
  *       └──────────────────┴──────────────────────────────────┘
+ *
+ * A shard that was divided from another is filling too, but it is stored from its beginning on, in the keys and the log of the
+ * other: what it is filled with leaves that one.
  */
 export type Phase = "void" | "filling" | "stored";
 
@@ -45,9 +49,23 @@ export class ShardBook {
   checkpointAtMs = 0;
   /** Bytes of the log since then. */
   logBytes = 0;
+  /** Which slots it has as far as the journal has come; undefined before anything of it is stored. */
+  slots: { readonly first: number; readonly last: number } | undefined;
+  /** Whose keys and log it needs, since it was divided from it and is not filled yet. */
+  base: ShardBook | undefined;
+  /** Those that need this one's: until they are filled, no key and no piece of the log may be deleted here. */
+  readonly parts = new Set<ShardBook>();
+  /** Where keys of it may be stored beside its own records, while it has a base. */
+  origins: readonly { readonly shard: ShardId; readonly generation: number }[] = [];
+  /** Keys that were touched since the base's last checkpoint, while there is a base: it may have them, and this one not. */
+  moved = new Set<string>();
+  /** Keys may be stored, here or among those of the base, that nobody knows of any more. */
+  hasStrays = false;
 
   #pieces: Piece[] = [];
   #nextIndex = 1;
+  /** Of an earlier life, not written yet. */
+  #left: Change[] = [];
   /** Items that are not written yet, in the pieces that they are going to be. */
   #open: { parts: Buffer[]; bytes: number; lastSeq: number }[] = [];
 
@@ -55,8 +73,76 @@ export class ShardBook {
     this.shard = shard;
   }
 
-  /** Nothing that is stored counts any more. */
+  /** Whether the key is in one of the shard's slots. */
+  holds(key: string): boolean {
+    if (this.slots === undefined) return true;
+    const slot = slotOf(key);
+    return slot >= this.slots.first && slot <= this.slots.last;
+  }
+
+  /**
+   * Begins the book of a shard that is divided from this one: its slots are those from `at` on.
+   * @returns bytes to be written.
+   */
+  divide(part: ShardBook, at: number): number {
+    assert(part.phase === "void", "a new shard is not stored yet");
+    part.whole();
+    part.needs(this);
+    part.lastSeq = this.lastSeq;
+    this.giveSlots(part, at);
+    const { life, generation } = part;
+    part.hasStrays = this.isFlushed || this.hasStrays;
+    for (const key of [...this.dirty, ...this.moved]) if (part.holds(key)) part.moved.add(key);
+    for (const key of this.changed) {
+      if (!part.holds(key)) continue;
+      this.changed.delete(key);
+      part.changed.add(key);
+    }
+    return this.#write({ kind: "divided", into: part.shard, at, life, generation });
+  }
+
+  /** Whether what is stored has slots from `at` on, as far as the journal has come. */
+  hasFrom(at: number): boolean {
+    return this.slots !== undefined && this.slots.last >= at;
+  }
+
+  /** The slots from `at` on are the other's. */
+  giveSlots(part: ShardBook, at: number): void {
+    assert(this.slots !== undefined, "what is stored has slots");
+    const { first, last } = this.slots;
+    part.slots = { first: at, last };
+    this.slots = { first, last: at - 1 };
+  }
+
+  /** The shard's keys and its log so far are the other's. */
+  needs(base: ShardBook): void {
+    this.base = base;
+    base.parts.add(this);
+    this.origins = [{ shard: base.shard, generation: base.generation }, ...base.origins];
+  }
+
+  /** It needs no other's keys and log any more. */
+  settle(): void {
+    const { base } = this;
+    if (base === undefined) return;
+    base.parts.delete(this);
+    if (base.phase !== "void") base.#write({ kind: "settled", into: this.shard });
+    this.base = undefined;
+    this.origins = [];
+    this.moved = new Set();
+    this.hasStrays = false;
+  }
+
+  /** Nothing that is stored counts any more, but for those that need it. */
   void(): void {
+    this.hasStrays = this.base !== undefined;
+    if (this.base === undefined) this.slots = undefined;
+    this.#empty();
+  }
+
+  #empty(): void {
+    // What says that others were divided from this one has to be written, or they are lost.
+    if (this.parts.size > 0) this.#left = this.takePending();
     this.phase = "void";
     this.lastSeq = undefined;
     this.dirty = new Set();
@@ -72,9 +158,9 @@ export class ShardBook {
     return { life: this.life + 1, generation: this.generation + 2 };
   }
 
-  /** Begins a new log and new keys. */
+  /** Begins a new log and new keys; what it needs of another, it needs until they are there. */
   whole(): void {
-    this.void();
+    this.#empty();
     this.phase = "filling";
     const { life, generation } = this.fresh;
     this.life = life;
@@ -111,8 +197,10 @@ export class ShardBook {
         this.dirty.clear();
         this.changed.clear();
         this.isFlushed = true;
+        this.hasStrays = this.base !== undefined;
       } else {
         this.dirty.add(effect.key);
+        if (this.base !== undefined) this.moved.add(effect.key);
         if (effect.kind !== "set" && effect.kind !== "delete") this.changed.add(effect.key);
       }
     }
@@ -126,7 +214,7 @@ export class ShardBook {
   }
 
   get hasPending(): boolean {
-    return this.#open.length > 0;
+    return this.#open.length > 0 || this.#left.length > 0;
   }
 
   /** What is to be written of the log. The caller writes it next, or never writes again. */
@@ -139,7 +227,9 @@ export class ShardBook {
     });
     this.#open = [];
     this.changed.clear();
-    return changes;
+    const left = this.#left;
+    this.#left = [];
+    return left.length === 0 ? changes : [...left, ...changes];
   }
 
   /** Deletions of the pieces that hold nothing after the entry `seq`. */

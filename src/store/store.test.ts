@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { MemoryEngine, type MemoryMoment } from "../../test/support/memory-engine.ts";
 import { begun, Restored, StoreShard, sourceOf } from "../../test/support/store-shard.ts";
 import type { Effect, KeyRecord } from "../data/effect.ts";
+import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { JournalItem } from "../replica/journal.ts";
 import { StoreError } from "./errors.ts";
@@ -42,7 +43,8 @@ type Step =
   | { readonly kind: "turns"; readonly count: number }
   | { readonly kind: "started"; readonly shard: ShardId }
   | { readonly kind: "void"; readonly shard: ShardId }
-  | { readonly kind: "whole"; readonly shard: ShardId };
+  | { readonly kind: "whole"; readonly shard: ShardId }
+  | { readonly kind: "divide"; readonly which: number; readonly at: string };
 
 const key = fc.constantFrom("a", "b", "c", "d", "e", "{t}1", "{t}2", "\0\xff");
 const bytes = fc.string({ unit: fc.constantFrom("x", "\xff"), maxLength: 3 });
@@ -58,7 +60,7 @@ const effect: fc.Arbitrary<Effect> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.constant({ kind: "flush" }) },
 ) as fc.Arbitrary<Effect>;
-const shard = fc.constantFrom(0, 3);
+const shard = fc.constantFrom(0, 3, 10, 11, 12, 13);
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 20,
@@ -76,12 +78,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("started"), shard }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("void"), shard }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("whole"), shard }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("divide"), which: fc.nat(5), at: key }) },
 ) as fc.Arbitrary<Step>;
 
 /** What the journal amounts to after some of its items, for one shard: nothing, or a log up to a seq. */
 type Amount = { readonly seq: number; readonly startedEpoch: number } | undefined;
 
-/** A core of two shards that runs a script, and remembers its every state. */
+/** A core of two shards, which may be divided, that runs a script, and remembers its every state. */
 class Script {
   readonly shards = new Map<ShardId, StoreShard>([
     [0, new StoreShard(0)],
@@ -89,11 +92,18 @@ class Script {
   ]);
   readonly contents = new Map<string, readonly KeyRecord[]>();
   /** By number of items. */
-  readonly amounts: ReadonlyMap<ShardId, Amount>[] = [new Map()];
+  readonly amounts: Map<ShardId, Amount>[] = [new Map()];
   readonly #voids = new Set<ShardId>([0, 3]);
   #emitted: JournalItem[] = [];
+  #nextId = 10;
 
-  constructor() {
+  /** @param restored what a script before left. */
+  constructor(restored: ReadonlyMap<ShardId, StoreShard> = new Map()) {
+    for (const [id, shard] of restored) {
+      this.shards.set(id, shard);
+      this.#voids.delete(id);
+      this.#nextId = Math.max(this.#nextId, id + 1);
+    }
     for (const id of this.shards.keys()) this.#remember(id);
   }
 
@@ -111,12 +121,20 @@ class Script {
 
   run(next: Step): void {
     if (next.kind === "append" || next.kind === "turns") return;
+    if (next.kind === "divide") {
+      this.#divide(next.which, slotOf(next.at));
+      return;
+    }
     const id = next.shard;
+    if (!this.shards.has(id)) return;
     const isVoid = this.#voids.has(id);
     if (next.kind === "void") {
       // What comes after has nothing to do with what was before.
       this.#voids.add(id);
-      const fresh = new StoreShard(id, this.shard(id).seq + 5);
+      const { seq, firstSlot, lastSlot } = this.shard(id);
+      const fresh = new StoreShard(id, seq + 5);
+      fresh.firstSlot = firstSlot;
+      fresh.lastSlot = lastSlot;
       fresh.order([{ kind: "set", key: "a", value: "new", expireAtMs: 0 }]);
       this.shards.set(id, fresh);
       this.#emit(next, undefined);
@@ -136,6 +154,21 @@ class Script {
     this.#remember(id);
   }
 
+  #divide(which: number, at: number): void {
+    const ids = [...this.shards.keys()].filter((id) => !this.#voids.has(id));
+    const id = ids[which % Math.max(1, ids.length)];
+    if (id === undefined || this.#nextId > 13) return;
+    const { firstSlot, lastSlot } = this.shard(id);
+    if (at <= firstSlot || at > lastSlot) return;
+    const into = this.#nextId;
+    this.#nextId += 1;
+    this.shards.set(into, this.shard(id).divide(into, at));
+    this.#emit({ kind: "divided", shard: id, into, at }, this.#amount(id));
+    this.amounts.at(-1)?.set(into, this.#amount(into));
+    this.#remember(id);
+    this.#remember(into);
+  }
+
   #amount(id: ShardId): Amount {
     const { seq, startedEpoch } = this.shard(id);
     return { seq, startedEpoch };
@@ -147,7 +180,8 @@ class Script {
   }
 
   #remember(id: ShardId): void {
-    this.contents.set(`${id} ${this.shard(id).seq}`, this.shard(id).contents());
+    const { firstSlot, lastSlot, seq } = this.shard(id);
+    this.contents.set(`${id} ${firstSlot} ${lastSlot} ${seq}`, this.shard(id).contents());
   }
 }
 
@@ -194,7 +228,9 @@ for (const [durability, forgetsExpired] of [
           const restored = await reload(disk);
           assert.equal(restored.discards, 0, "nothing seems damaged");
           for (const [id, found] of restored.shards) {
-            assert.deepEqual(found.contents(), script.contents.get(`${id} ${found.seq}`));
+            const { firstSlot, lastSlot, seq } = found;
+            const name = `${id} ${firstSlot} ${lastSlot} ${seq}`;
+            assert.deepEqual(found.contents(), script.contents.get(name));
             assert.deepEqual(restored.logs.get(id)?.checkpoint.epochs, [{ epoch: 1, firstSeq: 1 }]);
           }
           const claimed = claims[claim];
@@ -362,4 +398,56 @@ test("a store that was loaded goes on from there, also with what only the log ha
     ),
     { numRuns: 60 },
   );
+});
+
+test("a store goes on from there too where shards were divided, whenever it ends", async () => {
+  const life = fc.array(step, { minLength: 5, maxLength: 40 });
+  let divided = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(life, { minLength: 2, maxLength: 4 }),
+      fc.boolean(),
+      fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 4, maxLength: 4 }),
+      async (lives, forgetsExpired, where) => {
+        let disk: MemoryMoment["disk"] | undefined;
+        let restored = new Restored();
+        for (const [index, steps] of lives.entries()) {
+          const engine = new MemoryEngine(disk);
+          engine.forgetsExpired = forgetsExpired;
+          restored = new Restored();
+          // The source is the script's, which is there once it is known what it begins with.
+          const shards = new Map<ShardId, StoreShard>();
+          const store = storeOver(engine, {
+            source: sourceOf(shards),
+            checkpoints: { everyMs: 0, logBytes: 1, sliceKeys: 2, sliceBytes: 8, pauseMs: 0 },
+          });
+          await store.load(restored);
+          const script = new Script(restored.shards);
+          const follow = (): void => {
+            for (const [id, shard] of script.shards) shards.set(id, shard);
+          };
+          for (const id of [0, 3]) script.run({ kind: "whole", shard: id });
+          for (const next of steps) {
+            script.run(next);
+            follow();
+            if (next.kind === "append") store.append(script.take());
+            if (next.kind === "turns") for (let i = 0; i < next.count; i++) await turn();
+          }
+          store.append(script.take());
+          for (let i = 0; i < 4; i++) await turn();
+          await store.close();
+          divided += script.shards.size - 2;
+          const moment = Math.floor((where[index] ?? 0) * (engine.moments.length - 1));
+          disk = engine.moments[moment]?.disk;
+          for (const [id, found] of (await reload(disk)).shards) {
+            const { firstSlot, lastSlot, seq } = found;
+            const name = `${id} ${firstSlot} ${lastSlot} ${seq}`;
+            assert.deepEqual(found.contents(), script.contents.get(name));
+          }
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+  assert.ok(divided > 100, `only ${divided} divisions`);
 });

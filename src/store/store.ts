@@ -139,6 +139,7 @@ export class Store {
       for (const book of books) {
         book.checkpointAtMs = startMs;
         this.#books.set(book.shard, book);
+        if (book.base !== undefined) this.#checkpoints.fill(book);
       }
       this.#state = "open";
       return { shards: books.length, keys, entries, ms: performance.now() - startMs };
@@ -255,6 +256,8 @@ export class Store {
     switch (item.kind) {
       case "entries":
         return book.append(item.entries);
+      case "divided":
+        return this.#divide(book, item.into, item.at);
       case "started":
         return book.started(item.epoch);
       case "void":
@@ -263,13 +266,34 @@ export class Store {
       case "whole":
         // A core that says so twice wants it stored anew.
         if (book.phase !== "void") this.#void(book);
-        book.whole();
-        this.#filling.add(book.shard);
-        this.#checkpoints.fill(book);
+        this.#fill(book);
         return 0;
       default:
         unreachable(item);
     }
+  }
+
+  /** Stores all of a shard anew, under new numbers; until then nothing that comes now is. */
+  #fill(book: ShardBook): void {
+    book.whole();
+    this.#filling.add(book.shard);
+    this.#checkpoints.fill(book);
+  }
+
+  #divide(book: ShardBook, into: ShardId, at: number): number {
+    const part = this.#book(into);
+    if (book.phase === "void") return 0;
+    const isFilling = this.#filling.has(book.shard);
+    if (!isFilling && book.hasFrom(at)) {
+      this.#checkpoints.divide(book, part);
+      return book.divide(part, at);
+    }
+    // Nothing is stored of the one, or only of what it had left, so there is nothing that the other could need of it.
+    for (const each of isFilling ? [book, part] : [part]) {
+      this.#void(each);
+      this.#fill(each);
+    }
+    return 0;
   }
 
   #book(shard: ShardId): ShardBook {
@@ -286,6 +310,7 @@ export class Store {
     this.#filling.delete(book.shard);
     this.#voided.set(book.shard, book.fresh);
     book.void();
+    if (book.base !== undefined) this.#checkpoints.purge(book);
   }
 
   /** Writes the next batch if it is time for one and none is being written. */
@@ -294,6 +319,7 @@ export class Store {
     if (this.#state !== "open" && this.#state !== "closing") return;
     const batch = this.#nextBatch();
     if (batch === undefined) {
+      this.#sweep();
       this.#arm();
       return;
     }
@@ -314,12 +340,13 @@ export class Store {
     if (slice === undefined && !isDue) return undefined;
     // A slice may have the same keys, for another generation.
     const changes = slice === undefined ? changed : [...changed, ...slice.changes];
-    const voided = [...this.#voided];
+    // What other shards were divided from and still need goes later.
+    const voided = [...this.#voided].filter(([shard]) => !this.#isNeeded(shard));
     for (const [shard] of voided) {
       const isStoredAnew = changes.some((item) => item.kind === "state" && item.shard === shard);
       if (!isStoredAnew) changes.push({ kind: "no-state", shard });
+      this.#voided.delete(shard);
     }
-    this.#voided.clear();
     for (const book of this.#books.values()) {
       if (book.hasPending) for (const change of book.takePending()) changes.push(change);
     }
@@ -334,6 +361,11 @@ export class Store {
         slice?.done?.();
       },
     };
+  }
+
+  #isNeeded(shard: ShardId): boolean {
+    const book = this.#books.get(shard);
+    return book !== undefined && (book.parts.size > 0 || book.base !== undefined);
   }
 
   #isFlushDue(nowMs: number): boolean {
@@ -370,7 +402,9 @@ export class Store {
   }
 
   #sweep(): void {
-    this.#checkpoints.sweep(this.#vault.engine).catch((error: unknown) => this.#fail(error));
+    const { engine } = this.#vault;
+    this.#checkpoints.sweep(engine).catch((error: unknown) => this.#fail(error));
+    this.#checkpoints.findStrays(engine).catch((error: unknown) => this.#fail(error));
   }
 
   #fail(error: unknown): void {

@@ -44,6 +44,7 @@ export class MemoryEngine implements Engine {
           );
           break;
         case "no-record":
+        case "left":
           this.#records.delete(`${change.shard} ${change.generation} ${change.key}`);
           break;
         case "log":

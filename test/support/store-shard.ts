@@ -11,12 +11,14 @@ import type { LoadHandlers } from "../../src/store/load.ts";
 
 const LAST_SLOT = 16_383;
 
-/** A shard over all slots, whatever its keys. */
+/** A shard, at first over all slots. */
 export class StoreShard {
   readonly shard: ShardId;
   readonly keys = new Map<string, KeyRecord>();
   seq: number;
   startedEpoch = 0;
+  firstSlot = 0;
+  lastSlot = LAST_SLOT;
 
   /** @param seq of the last entry before the first that `order` makes. */
   constructor(shard: ShardId, seq = 0) {
@@ -24,13 +26,38 @@ export class StoreShard {
     this.seq = seq;
   }
 
-  /** Orders an entry and applies it, as a primary does: effects on missing keys that need one are left out. */
+  /** Whether the key is in one of the shard's slots. */
+  holds(key: string): boolean {
+    const slot = slotOf(key);
+    return slot >= this.firstSlot && slot <= this.lastSlot;
+  }
+
+  /** Takes the slots from `at` on out, into another shard, whose log is this one's so far. */
+  divide(into: ShardId, at: number): StoreShard {
+    const part = new StoreShard(into, this.seq);
+    part.startedEpoch = this.startedEpoch;
+    part.firstSlot = at;
+    part.lastSlot = this.lastSlot;
+    this.lastSlot = at - 1;
+    for (const [key, record] of this.keys) {
+      if (this.holds(key)) continue;
+      part.keys.set(key, record);
+      this.keys.delete(key);
+    }
+    return part;
+  }
+
+  /**
+   * Orders an entry and applies it, as a primary does: effects on missing keys that need one are left out, and those on keys of
+   * other shards.
+   */
   order(effects: readonly Effect[]): Entry {
     const seq = this.seq + 1;
     const done: Effect[] = [];
     for (const effect of effects) {
       const needsKey = effect.kind === "delete" || effect.kind === "expire";
       if (needsKey && !this.keys.has(effect.key)) continue;
+      if (effect.kind !== "flush" && !this.holds(effect.key)) continue;
       done.push(effect);
       this.#apply(effect, seq);
     }
@@ -50,6 +77,7 @@ export class StoreShard {
         for (const [key, record] of this.keys) if (!isNewer(record)) this.keys.delete(key);
         continue;
       }
+      if (!this.holds(effect.key)) continue;
       const record = this.keys.get(effect.key);
       if (record !== undefined && isNewer(record)) continue;
       if (record === undefined && (effect.kind === "delete" || effect.kind === "expire")) continue;
@@ -62,8 +90,8 @@ export class StoreShard {
   checkpoint(): Checkpoint {
     return {
       shard: this.shard,
-      firstSlot: 0,
-      lastSlot: LAST_SLOT,
+      firstSlot: this.firstSlot,
+      lastSlot: this.lastSlot,
       seq: this.seq,
       epochs: [{ epoch: 1, firstSeq: 1 }],
       startedEpoch: this.startedEpoch,
@@ -136,6 +164,7 @@ export function sourceOf(shards: ReadonlyMap<ShardId, StoreShard>): StoreSource 
   };
   return {
     seq: (shard) => find(shard).seq,
+    lastSlot: (shard) => find(shard).lastSlot,
     checkpoint: (shard) => find(shard).checkpoint(),
     record: (shard, key) => find(shard).keys.get(key),
     records: (shard, fromSlot, bytes) => copyOut(find(shard), fromSlot, bytes),
@@ -143,7 +172,7 @@ export function sourceOf(shards: ReadonlyMap<ShardId, StoreShard>): StoreSource 
 }
 
 function copyOut(
-  { keys }: StoreShard,
+  { keys, lastSlot }: StoreShard,
   fromSlot: number,
   bytesMax: number,
 ): { records: SlotRecords; nextSlot: number } {
@@ -161,7 +190,7 @@ function copyOut(
       bytes += record.key.length + record.value.length;
     }
   }
-  return { records, nextSlot: LAST_SLOT + 1 };
+  return { records, nextSlot: lastSlot + 1 };
 }
 
 /** Rebuilds shards out of what a store gives back. */
@@ -171,11 +200,17 @@ export class Restored implements LoadHandlers {
   discards = 0;
 
   begin(checkpoint: Checkpoint): void {
-    this.shards.set(checkpoint.shard, new StoreShard(checkpoint.shard, checkpoint.seq));
+    const shard = new StoreShard(checkpoint.shard, checkpoint.seq);
+    shard.firstSlot = checkpoint.firstSlot;
+    shard.lastSlot = checkpoint.lastSlot;
+    this.shards.set(checkpoint.shard, shard);
   }
 
   records(shard: ShardId, records: SlotRecords): void {
-    for (const record of records) this.shards.get(shard)?.keys.set(record.key, record);
+    for (const record of records) {
+      assert.ok(this.shards.get(shard)?.holds(record.key), "records are of the shard's slots");
+      this.shards.get(shard)?.keys.set(record.key, record);
+    }
   }
 
   restored(log: RestoredLog): void {

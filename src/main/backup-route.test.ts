@@ -74,6 +74,15 @@ async function readAll(response: Response) {
   return { found, shard: checker.shard };
 }
 
+/** Begins to read the backup of a node with 40 keys, of which much is yet to come. */
+async function beginReading(node: TestNode) {
+  for (let each = 0; each < 40; each++) node.set(`key:${each}`, VALUE);
+  const response = await node.ask();
+  const reader = response.body?.getReader() ?? assert.fail("there is no body");
+  await reader.read();
+  return reader;
+}
+
 async function refusal(response: Response, status: number): Promise<string> {
   assert.equal(response.status, status);
   const { reason } = (await response.json()) as { readonly reason: string };
@@ -143,10 +152,7 @@ test("the number of a shard is checked", async () => {
 
 test("a reader that takes nothing is waited for, and the node makes no second backup for it", async () => {
   const node = new TestNode();
-  for (let each = 0; each < 40; each++) node.set(`key:${each}`, VALUE + each);
-  const response = await node.ask();
-  const reader = response.body?.getReader() ?? assert.fail("there is no body");
-  await reader.read();
+  const reader = await beginReading(node);
   assert.match(await refusal(await node.ask(), 503), /another backup/);
   // It goes on where it was: what is written meanwhile is not in it.
   for (let each = 0; each < 40; each++) node.set(`key:${each}`, "new");
@@ -165,10 +171,7 @@ test("a reader that takes nothing is waited for, and the node makes no second ba
 
 test("a reader that goes away leaves the node free for another", async () => {
   const node = new TestNode();
-  for (let each = 0; each < 40; each++) node.set(`key:${each}`, VALUE);
-  const response = await node.ask();
-  const reader = response.body?.getReader() ?? assert.fail("there is no body");
-  await reader.read();
+  const reader = await beginReading(node);
   await reader.cancel();
   assert.equal((await readAll(await node.ask())).found.size, 40);
 });

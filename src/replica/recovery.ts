@@ -18,11 +18,20 @@ interface Word {
   readonly atMs: number;
 }
 
-/** What a replica can offer, compared first by epoch and then by seq. */
-interface Offer {
-  readonly node: NodeId;
+/** What a replica holds, compared first by epoch and then by seq. */
+export interface Held {
   readonly epoch: number;
   readonly seq: number;
+}
+
+interface Offer extends Held {
+  readonly node: NodeId;
+}
+
+/** @returns what a replica at this position holds; undefined while a copy is under way. */
+export function heldAt(position: Position): Held | undefined {
+  if (!position.isUsable) return undefined;
+  return { epoch: Math.max(position.startedEpoch, position.lastEpoch), seq: position.lastSeq };
 }
 
 export class Recovery {
@@ -140,10 +149,10 @@ export class Recovery {
     }
     const isEmptied = position.isFresh && settings.durability !== "none" && lost.size === 0;
     if (isEmptied && mutant !== "empty-in-sync-wins") return undefined;
+    const held = heldAt(position);
+    if (held !== undefined) return { node, ...held };
     // With the others lost for good, an empty shard is better than none.
-    if (!position.isUsable) return lost.size > 0 ? { node, epoch: -1, seq: -1 } : undefined;
-    const epoch = Math.max(position.startedEpoch, position.lastEpoch);
-    return { node, epoch, seq: position.lastSeq };
+    return lost.size > 0 ? { node, epoch: -1, seq: -1 } : undefined;
   }
 }
 

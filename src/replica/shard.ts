@@ -35,7 +35,7 @@ import type {
 } from "./messages.ts";
 import { PeerView } from "./peer-view.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
-import { Recovery } from "./recovery.ts";
+import { type Held, heldAt, Recovery } from "./recovery.ts";
 import { Saving } from "./saving.ts";
 import { Stamps } from "./stamps.ts";
 import { Suspicion } from "./suspicion.ts";
@@ -485,9 +485,8 @@ export class Shard {
   }
 
   /** What this replica holds, for comparison with others; undefined while a copy is under way. */
-  get holds(): { readonly epoch: number; readonly seq: number } | undefined {
-    if (!this.learner.isIntact) return undefined;
-    return { epoch: Math.max(this.startedEpoch, this.log.lastEpoch), seq: this.log.lastSeq };
+  get holds(): Held | undefined {
+    return heldAt(this.position());
   }
 
   /** The other's log is a prefix of this one's (R8), and what follows it is still held. */

@@ -132,10 +132,7 @@ test("a damaged file is found, and nothing of it is restored", { timeout: 90_000
 test("a backup outlives a node that is killed while it is made, and leaves nothing if the cluster is", {
   timeout: 150_000,
 }, async (t) => {
-  const cluster = await startTestCluster(t, { nodes: 3, shards: 3, args: ["--no-restart"] });
-  const folder = scratch(t);
-  const kept = values(6_000, LONG_BYTES);
-  await store(cluster, kept);
+  const { cluster, folder, kept } = await startLongBackup(t);
 
   const first = join(folder, "first");
   const making = begin(cluster, "backup", first);
@@ -163,10 +160,7 @@ test("a backup outlives a node that is killed while it is made, and leaves nothi
 test("a backup that is interrupted leaves nothing, and a restore outlives a node that is killed", {
   timeout: 150_000,
 }, async (t) => {
-  const cluster = await startTestCluster(t, { nodes: 3, shards: 3, args: ["--no-restart"] });
-  const folder = scratch(t);
-  const kept = values(6_000, LONG_BYTES);
-  await store(cluster, kept);
+  const { cluster, folder, kept } = await startLongBackup(t);
 
   const file = join(folder, "backup");
   const stopped = begin(cluster, "backup", file);
@@ -298,6 +292,14 @@ async function askOne(cluster: TestCluster, node: number, ...args: string[]) {
   } finally {
     client.destroy();
   }
+}
+
+/** A cluster that stays as it is killed, with so much in it that there is time to interrupt a backup. */
+async function startLongBackup(t: TestContext) {
+  const cluster = await startTestCluster(t, { nodes: 3, shards: 3, args: ["--no-restart"] });
+  const kept = values(6_000, LONG_BYTES);
+  await store(cluster, kept);
+  return { cluster, folder: scratch(t), kept };
 }
 
 /** Begins a command of `hothot`. */

@@ -5,10 +5,9 @@ import type { Effect } from "../../src/data/effect.ts";
 import { Prng } from "../../src/kit/prng.ts";
 import type { JournalItem } from "../../src/replica/journal.ts";
 import { type OpenRedisStoreOptions, openRedisStore } from "../../src/store/open-redis-store.ts";
-import type { CorruptReport } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import { type OpenedStore, openAndLoadBy } from "../support/opened-store.ts";
 import { type OracleReply, RedisOracle } from "../support/redis-oracle.ts";
-import { begun, Restored, StoreShard, sourceOf } from "../support/store-shard.ts";
+import { begun, StoreShard } from "../support/store-shard.ts";
 import { written } from "../support/store-writer.ts";
 
 const { HOTHOT_SEED } = process.env;
@@ -37,48 +36,19 @@ async function redisBed(t: TestContext): Promise<Bed | undefined> {
   return { redis, port, url: `redis://127.0.0.1:${port}/2`, ask };
 }
 
-interface Opened {
-  readonly store: Store;
-  readonly restored: Restored;
-  readonly damages: readonly CorruptReport[];
-  saved(): number;
-  failure(): Error | undefined;
-}
-
-async function open(
+function open(
   url: string,
   shard = new StoreShard(0),
   options: Partial<OpenRedisStoreOptions> = {},
-): Promise<Opened> {
-  const damages: CorruptReport[] = [];
-  let saved = 0;
-  let failure: Error | undefined;
-  const store = await openRedisStore({
-    url,
-    clusterId: "c1",
-    nodeId: "n1",
-    durability: "fsync",
-    flushMs: 10,
-    source: sourceOf(new Map([[0, shard]])),
-    onSaved: (items) => {
-      saved = items;
-    },
-    onFailed: (error) => {
-      failure = error;
-    },
-    onCorrupt: (damage) => damages.push(damage),
-    ...options,
-  });
-  const restored = new Restored();
-  await store.load(restored);
-  return { store, restored, damages, saved: () => saved, failure: () => failure };
+): Promise<OpenedStore> {
+  return openAndLoadBy((common) => openRedisStore({ ...common, url, ...options }), shard);
 }
 
 function entry(shard: StoreShard, ...effects: Effect[]): JournalItem {
   return { kind: "entries", shard: shard.shard, entries: [shard.order(effects)] };
 }
 
-async function append({ store, saved }: Opened, items: readonly JournalItem[]): Promise<void> {
+async function append({ store, saved }: OpenedStore, items: readonly JournalItem[]): Promise<void> {
   const target = saved() + items.length;
   store.append(items);
   while (saved() < target || store.status().shards.some(({ phase }) => phase !== "stored")) {

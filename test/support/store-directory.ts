@@ -4,11 +4,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import type { LoadReport } from "../../src/store/load.ts";
-import type { CorruptReport, OpenStoreOptions } from "../../src/store/open-store.ts";
-import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
-import { Restored, StoreShard, sourceOf } from "./store-shard.ts";
+import { type OpenStoreOptions, openStore } from "../../src/store/open-store.ts";
+import { type OpenedStore, openAndLoadBy } from "./opened-store.ts";
+import { StoreShard } from "./store-shard.ts";
 
 /** An empty directory that is gone after the test. */
 export async function temporaryDirectory(t: TestContext): Promise<string> {
@@ -17,40 +15,14 @@ export async function temporaryDirectory(t: TestContext): Promise<string> {
   return dir;
 }
 
-export interface OpenedStore {
-  readonly store: Store;
-  readonly restored: Restored;
-  readonly report: LoadReport;
-  readonly damages: readonly CorruptReport[];
-  /** Items saved so far. */
-  saved(): number;
-}
-
-/** Opens the store of node `n1` of cluster `c1` and loads what is in it. */
-export async function openAndLoad(
+/** Opens the store in a directory and loads what is in it. That it fails is an error of the test, unless `options` see to it. */
+export function openAndLoad(
   dir: string,
   shard = new StoreShard(0),
   options: Partial<OpenStoreOptions> = {},
 ): Promise<OpenedStore> {
-  const damages: CorruptReport[] = [];
-  let saved = 0;
-  const store = await openStore({
-    dir,
-    clusterId: "c1",
-    nodeId: "n1",
-    durability: "fsync",
-    flushMs: 10,
-    source: sourceOf(new Map([[0, shard]])),
-    onSaved: (items) => {
-      saved = items;
-    },
-    onFailed: (error) => {
-      throw error;
-    },
-    onCorrupt: (damage) => damages.push(damage),
-    ...options,
-  });
-  const restored = new Restored();
-  const report = await store.load(restored);
-  return { store, restored, report, damages, saved: () => saved };
+  const onFailed = (error: Error): void => {
+    throw error;
+  };
+  return openAndLoadBy((common) => openStore({ ...common, dir, onFailed, ...options }), shard);
 }

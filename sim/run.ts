@@ -57,15 +57,15 @@ const HEAL_MS_MAX = 20_000;
 /** Bound on the checker's search for one history: seconds. One history in several thousand needs more. */
 const STEPS_MAX = 2_000_000;
 /** Bytes that one operation of the workload can add past the bound on uncommitted bytes. */
-const OVERSHOOT_BYTES = 2_000;
+const OVERSHOOT_BYTES = 500;
 
 /** Runs one seed to its verdict. */
 export function run(options: RunOptions): RunResult {
   const prng = new Prng(options.seed);
   const { plan = {} } = options;
   const limits: Partial<Limits> = {
-    retainedBytesMax: prng.chance(0.5) ? 0 : 20_000,
-    uncommittedBytesMax: prng.chance(0.2) ? 2_000 : 100_000,
+    retainedBytesMax: prng.chance(0.5) ? 0 : 4_000,
+    uncommittedBytesMax: prng.chance(0.2) ? 400 : 20_000,
     lagMsMax: 700,
     copyChunkBytes: 60,
     copyWindowBytes: 150,

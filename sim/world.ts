@@ -324,7 +324,7 @@ function identity(entry: Entry): string {
 function brief(message: Exclude<Message, { kind: "heartbeat" }>): string {
   switch (message.kind) {
     case "append": {
-      const seqs = message.entries.map(({ seq }) => seq);
+      const seqs = [...message.entries].map(({ seq }) => seq);
       return `append s${message.shard} e${message.epoch} ${seqs[0]}–${seqs.at(-1)} commit ${message.commitSeq}`;
     }
     case "configuration":

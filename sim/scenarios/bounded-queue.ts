@@ -10,7 +10,7 @@ export const scenario: Scenario = {
     faults: ["pause-long", "slow-node"],
     faultEveryMs: 300,
     faultsForMs: 1_000,
-    limits: { uncommittedBytesMax: 1_500, lagMsMax: 3_000 },
+    limits: { uncommittedBytesMax: 300, lagMsMax: 3_000 },
     workload: {
       ...QUIET_PLAN.workload,
       clients: 4,

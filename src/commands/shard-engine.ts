@@ -10,9 +10,6 @@ import { unknownCommand, wrongArity } from "./refusals.ts";
 import type { DataCommand } from "./spec.ts";
 import { arityMatches, findCommand, keysOf } from "./table.ts";
 
-/** What an effect costs besides its key and bytes, roughly. */
-const EFFECT_OVERHEAD_BYTES = 48;
-
 export class ShardEngine implements StateMachine {
   readonly #keyspace: Keyspace;
 
@@ -101,19 +98,6 @@ export class ShardEngine implements StateMachine {
 
   effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[] {
     return effects.filter((effect) => effect.kind === "flush" || slotOf(effect.key) < slot);
-  }
-
-  effectBytes(effects: readonly Effect[]): number {
-    let bytes = 0;
-    for (const effect of effects) {
-      bytes += EFFECT_OVERHEAD_BYTES;
-      if (effect.kind === "flush") continue;
-      bytes += effect.key.length;
-      if (effect.kind === "set") bytes += effect.value.length;
-      else if (effect.kind === "append" || effect.kind === "overwrite")
-        bytes += effect.bytes.length;
-    }
-    return bytes;
   }
 
   get size(): number {

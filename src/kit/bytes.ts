@@ -58,6 +58,11 @@ export class ByteWriter {
     this.#length += 4;
   }
 
+  /** Copies everything written to `target` from `offset` on. */
+  copyTo(target: Buffer, offset: number): void {
+    this.#buffer.copy(target, offset, 0, this.#length);
+  }
+
   /** Overwrites four bytes written earlier by `u32`. */
   u32At(offset: number, value: number): void {
     this.#view.setUint32(offset, value, true);
@@ -115,6 +120,13 @@ export class ByteWriter {
     this.#length += bytes;
   }
 
+  /** Copies the bytes of `buffer` from `start` to before `end`. */
+  raw(buffer: Buffer, start: number, end: number): void {
+    this.#reserve(end - start);
+    buffer.copy(this.#buffer, this.#length, start, end);
+    this.#length += end - start;
+  }
+
   #reserve(bytes: number): void {
     const needed = this.#length + bytes;
     if (needed <= this.#buffer.length) return;
@@ -127,15 +139,20 @@ export class ByteWriter {
 
 /** Reads what a `ByteWriter` wrote. Every method throws `MalformedError` where the bytes cannot be right. */
 export class ByteReader {
-  readonly #buffer: Buffer;
+  readonly buffer: Buffer;
   readonly #end: number;
   #at: number;
 
   /** Reads the bytes of `buffer` from `start` to before `end`. */
   constructor(buffer: Buffer, start: number, end: number) {
-    this.#buffer = buffer;
+    this.buffer = buffer;
     this.#at = start;
     this.#end = end;
+  }
+
+  /** Where the next byte is read. */
+  get at(): number {
+    return this.#at;
   }
 
   get left(): number {
@@ -144,7 +161,7 @@ export class ByteReader {
 
   u8(): number {
     if (this.#at >= this.#end) throw tooShort();
-    return this.#buffer[this.#at++] as number;
+    return this.buffer[this.#at++] as number;
   }
 
   flag(): boolean {
@@ -155,7 +172,7 @@ export class ByteReader {
 
   f64(): number {
     if (this.left < 8) throw tooShort();
-    const value = this.#buffer.readDoubleLE(this.#at);
+    const value = this.buffer.readDoubleLE(this.#at);
     this.#at += 8;
     return value;
   }
@@ -196,14 +213,14 @@ export class ByteReader {
     const length = this.count(1);
     const start = this.#at;
     this.#at += length;
-    return this.#buffer.toString("latin1", start, this.#at);
+    return this.buffer.toString("latin1", start, this.#at);
   }
 
   utf8(): string {
     const length = this.count(1);
     const start = this.#at;
     this.#at += length;
-    return this.#buffer.toString("utf8", start, this.#at);
+    return this.buffer.toString("utf8", start, this.#at);
   }
 }
 

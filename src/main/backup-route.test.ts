@@ -30,7 +30,7 @@ class TestNode implements BackupSource {
     const seq = this.log.lastSeq + 1;
     const effects = [{ kind: "set", key, value, expireAtMs: 0 }] as const;
     this.machine.apply(effects, seq);
-    this.log.append({ seq, epoch: 5, stamp: undefined, reply: null, effects }, 100);
+    this.log.append({ seq, epoch: 5, stamp: undefined, reply: null, effects });
   }
 
   ask(query = "?shard=0"): Promise<Response> {

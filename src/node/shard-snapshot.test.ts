@@ -20,7 +20,7 @@ class TestShard {
       seq,
       1_000,
     );
-    this.log.append({ seq, epoch: 1, stamp: undefined, reply: null, effects }, 100);
+    this.log.append({ seq, epoch: 1, stamp: undefined, reply: null, effects });
   }
 
   /** What the state holds now. */

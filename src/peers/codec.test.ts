@@ -15,6 +15,7 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import type { Configuration } from "../replica/configuration.ts";
+import { EntryBatch } from "../replica/entry-batch.ts";
 import type { Entry, Heartbeat, Message, ShardBeat, Stamp } from "../replica/messages.ts";
 import { FRAME_BYTES_MAX, FrameDecoder, FrameEncoder } from "./codec.ts";
 import { PeerProtocolError } from "./errors.ts";
@@ -90,7 +91,11 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   reply,
   effects: fc.array(effect, { maxLength: 4 }),
 });
-const entries = fc.array(entry, { maxLength: 4 });
+const entries: fc.Arbitrary<EntryBatch> = fc
+  .tuple(fc.array(entry, { maxLength: 4 }), fc.integer({ min: 1, max: 2 ** 52 }))
+  .map(([all, firstSeq]) =>
+    EntryBatch.of(all.map((each, index) => ({ ...each, seq: firstSeq + index }))),
+  );
 
 const beat: fc.Arbitrary<ShardBeat> = fc.record({
   shard,
@@ -279,6 +284,7 @@ function assertSame(actual: unknown, expected: unknown): void {
 
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
+  if (value instanceof EntryBatch) return [...value].map(plain);
   if (typeof value !== "object" || value === null) return value;
   const prototype = Object.getPrototypeOf(value);
   const tag =
@@ -361,8 +367,8 @@ describe("peer codec", () => {
   });
 
   it("refuses a list that claims more items than there are bytes", () => {
-    // A tail of shard 0, epoch 1, with 2^40 entries.
-    const payload = Buffer.from([7, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
+    // A tail of shard 0, epoch 1, from seq 1 on, with 2^40 entries.
+    const payload = Buffer.from([7, 0, 1, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
     const header = Buffer.alloc(4);
     header.writeUInt32LE(payload.length, 0);
     assert.throws(() => decode([header, payload]), { code: "malformed" });

@@ -12,11 +12,10 @@ import { readReply, writeReply } from "../data/reply-codec.ts";
 import { unreachable } from "../kit/assert.ts";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { Configuration } from "../replica/configuration.ts";
+import { EntryBatch } from "../replica/entry-batch.ts";
 import {
-  readEntries,
   readStamp,
   readStampRecords,
-  writeEntries,
   writeStamp,
   writeStampRecords,
 } from "../replica/entry-codec.ts";
@@ -204,7 +203,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.commitSeq);
       writer.varint(message.appliesBelow);
       writer.f64(message.wallMs);
-      writeEntries(writer, message.entries);
+      message.entries.write(writer);
       return;
     case "epoch-start":
       writer.u8(KIND.epochStart);
@@ -241,7 +240,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.u8(KIND.tail);
       writer.varint(message.shard);
       writer.varint(message.epoch);
-      writeEntries(writer, message.entries);
+      message.entries.write(writer);
       return;
     case "forward":
       writer.u8(KIND.forward);
@@ -355,7 +354,7 @@ function readMessage(reader: ByteReader): Message {
         commitSeq: reader.varint(),
         appliesBelow: reader.varint(),
         wallMs: reader.time(),
-        entries: readEntries(reader),
+        entries: EntryBatch.read(reader),
       };
     case KIND.epochStart:
       return {
@@ -397,7 +396,7 @@ function readMessage(reader: ByteReader): Message {
         kind: "tail",
         shard: reader.varint(),
         epoch: reader.varint(),
-        entries: readEntries(reader),
+        entries: EntryBatch.read(reader),
       };
     case KIND.forward:
       return {

@@ -6,7 +6,7 @@
 import { type NodeId, SLOT_COUNT } from "./configuration.ts";
 import { Feed } from "./feed.ts";
 import type { Host } from "./host.ts";
-import type { Entry, Position } from "./messages.ts";
+import type { Position } from "./messages.ts";
 import type { Shard } from "./shard.ts";
 import type { FeedStatus } from "./surface.ts";
 
@@ -154,7 +154,7 @@ export class Donor {
     const shard = this.#shard;
     for (;;) {
       while (feed.sentSeq < shard.log.lastSeq) {
-        const entries: readonly Entry[] = shard.nextEntries(feed.sentSeq);
+        const entries = shard.nextEntries(feed.sentSeq);
         const isWhole = feed.isSent || this.#host.mutant === "unfiltered-copy";
         shard.sendEntries(node, entries, isWhole ? SLOT_COUNT : feed.slot);
         feed.sentSeq += entries.length;

@@ -4,41 +4,33 @@ import type { Effect } from "../data/effect.ts";
 import { readEffect, writeEffect } from "../data/effect-codec.ts";
 import type { Reply } from "../data/reply.ts";
 import { readReply, writeReply } from "../data/reply-codec.ts";
-import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
+import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { Entry, Stamp, StampRecord } from "./messages.ts";
 
-export function writeEntries(writer: ByteWriter, entries: readonly Entry[]): void {
-  writer.varint(entries.length);
-  for (const entry of entries) {
-    writer.varint(entry.seq);
-    writer.varint(entry.epoch);
-    if (entry.stamp === undefined) {
-      writer.u8(0);
-    } else {
-      writer.u8(1);
-      writeStamp(writer, entry.stamp);
-    }
-    writeReply(writer, entry.reply);
-    writer.varint(entry.effects.length);
-    for (const effect of entry.effects) writeEffect(writer, effect);
-  }
+const STAMPED = 1;
+const FLAGS = 1;
+
+/** Writes an entry without its seq: entries stand one after the other. */
+export function writeEntry(writer: ByteWriter, entry: Entry): void {
+  writer.u8(entry.stamp === undefined ? 0 : STAMPED);
+  writer.varint(entry.epoch);
+  if (entry.stamp !== undefined) writeStamp(writer, entry.stamp);
+  writeReply(writer, entry.reply);
+  writer.varint(entry.effects.length);
+  for (const effect of entry.effects) writeEffect(writer, effect);
 }
 
-/** @throws MalformedError at malformed input. */
-export function readEntries(reader: ByteReader): readonly Entry[] {
-  const count = reader.count(5);
-  const entries: Entry[] = [];
-  for (let i = 0; i < count; i++) {
-    const seq = reader.varint();
-    const epoch = reader.varint();
-    const stamp = reader.flag() ? readStamp(reader) : undefined;
-    const reply = readReply(reader);
-    const effectCount = reader.count(1);
-    const effects: Effect[] = [];
-    for (let j = 0; j < effectCount; j++) effects.push(readEffect(reader));
-    entries.push({ seq, epoch, stamp, reply, effects });
-  }
-  return entries;
+/** @throws MalformedError */
+export function readEntry(reader: ByteReader, seq: number): Entry {
+  const flags = reader.u8();
+  if (flags > FLAGS) throw new MalformedError("no such flag of an entry");
+  const epoch = reader.varint();
+  const stamp = (flags & STAMPED) === 0 ? undefined : readStamp(reader);
+  const reply = readReply(reader);
+  const effectCount = reader.count(1);
+  const effects: Effect[] = [];
+  for (let i = 0; i < effectCount; i++) effects.push(readEffect(reader));
+  return { seq, epoch, stamp, reply, effects };
 }
 
 export function writeStamp(writer: ByteWriter, stamp: Stamp): void {

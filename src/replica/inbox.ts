@@ -6,13 +6,19 @@
 import type { Reply } from "../data/reply.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
-import type { Entry, Forward, Stamp } from "./messages.ts";
+import type { Forward, Stamp } from "./messages.ts";
 import type { Outcome } from "./ports.ts";
 import { NO_DISK, NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import type { ShardView } from "./shard-view.ts";
 
 /** Forwards of an epoch that is not installed here yet; what is over is lost and sent again. */
 const EARLY_FORWARDS_MAX = 10_000;
+
+interface Waiting {
+  readonly stamp: Stamp;
+  readonly reply: Reply;
+  readonly isWrite: boolean;
+}
 
 interface Incoming {
   readonly from: NodeId;
@@ -25,7 +31,7 @@ export class Inbox {
   /** What cannot be run yet, in the order of arrival. */
   #waiting: Incoming[] = [];
   /** Answers that wait for a commit, by its seq. */
-  readonly #answers = new Map<number, { readonly stamp: Stamp; readonly reply: Reply }[]>();
+  readonly #answers = new Map<number, Waiting[]>();
   /** A forwarder's reads are answered in order: the seq that its last one waits for. */
   readonly #readAfter = new Map<NodeId, number>();
 
@@ -92,7 +98,7 @@ export class Inbox {
     const found = shard.findStamp(stamp);
     if (found === "done") return;
     if (found !== undefined) {
-      this.#answerAt(stamp, found.seq, this.#finalReply(found.reply));
+      this.#answerAt(stamp, found.seq, found.reply, request.isWrite);
       return;
     }
     if (request.isWrite && shard.isBelowMin) {
@@ -116,7 +122,8 @@ export class Inbox {
     }
     const outcome = shard.execute(request, stamp, undefined);
     if (!request.isWrite) this.#answerRead(stamp, outcome, outcome.seq);
-    else if (shard.isAsync && !this.#isMember(from)) this.#answer(stamp, outcome.reply);
+    // An in-sync member sees its own stamp in the log.
+    else if (!this.#isMember(from)) this.#answerAt(stamp, outcome.seq, outcome.reply, true);
   }
 
   #readForOther(from: NodeId, { stamp, request }: Forward): void {
@@ -127,23 +134,13 @@ export class Inbox {
   }
 
   /** An entry is committed: tells those who wait for it. */
-  committed(seq: number, entry: Entry | undefined): void {
-    const stamp = entry?.stamp;
-    const { nodeId } = this.#host;
-    // An in-sync member sees its own stamp in the log, and under async replication everybody has been answered.
-    if (
-      stamp !== undefined &&
-      this.#shard.isPrimary &&
-      !this.#shard.isAsync &&
-      stamp.node !== nodeId &&
-      !this.#isMember(stamp.node)
-    ) {
-      this.#answer(stamp, this.#finalReply(entry?.reply ?? null));
-    }
+  committed(seq: number): void {
     const answers = this.#answers.get(seq);
     if (answers === undefined) return;
     this.#answers.delete(seq);
-    for (const { stamp: asked, reply } of answers) this.#answer(asked, reply);
+    for (const { stamp, reply, isWrite } of answers) {
+      this.#answer(stamp, isWrite ? this.#finalReply(reply) : reply);
+    }
   }
 
   #isMember(node: NodeId): boolean {
@@ -152,7 +149,8 @@ export class Inbox {
 
   /** R13: a write that commits below the minimum is not answered OK. */
   #finalReply(reply: Reply): Reply {
-    return this.#shard.isBelowMin && this.#host.mutant !== "below-min-answers-ok"
+    const { isBelowMin, isAsync } = this.#shard;
+    return isBelowMin && !isAsync && this.#host.mutant !== "below-min-answers-ok"
       ? UNCERTAIN_BELOW_MIN
       : reply;
   }
@@ -163,17 +161,17 @@ export class Inbox {
     const sawSeq = Math.max(this.#shard.waitSeq(outcome.readSeq), seq);
     const after = Math.max(sawSeq, this.#readAfter.get(node) ?? 0);
     this.#readAfter.set(node, after);
-    this.#answerAt(stamp, after, outcome.reply);
+    this.#answerAt(stamp, after, outcome.reply, false);
   }
 
-  #answerAt(stamp: Stamp, seq: number, reply: Reply): void {
+  #answerAt(stamp: Stamp, seq: number, reply: Reply, isWrite: boolean): void {
     if (seq <= this.#shard.commitSeq || this.#shard.isAsync) {
-      this.#answer(stamp, reply);
+      this.#answer(stamp, isWrite ? this.#finalReply(reply) : reply);
       return;
     }
     const waiting = this.#answers.get(seq);
-    if (waiting === undefined) this.#answers.set(seq, [{ stamp, reply }]);
-    else waiting.push({ stamp, reply });
+    if (waiting === undefined) this.#answers.set(seq, [{ stamp, reply, isWrite }]);
+    else waiting.push({ stamp, reply, isWrite });
   }
 
   /** Answers the process that asked, and not its successor, whose counters begin anew. */

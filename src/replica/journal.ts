@@ -1,12 +1,13 @@
 /** What a replica writes down, and what it is given back at its next start (R12). Plain data; the room `store` keeps it. */
 
 import type { ShardId } from "./configuration.ts";
+import type { EntryBatch } from "./entry-batch.ts";
 import type { Entry, EpochRow, StampRecord } from "./messages.ts";
 
 /** One thing to write down. What is on disk is at any moment what some first items of the journal, in order, amount to. */
 export type JournalItem =
   /** Entries that the log got and the state has applied, in order and without a gap. */
-  | { readonly kind: "entries"; readonly shard: ShardId; readonly entries: readonly Entry[] }
+  | { readonly kind: "entries"; readonly shard: ShardId; readonly entries: EntryBatch }
   /** The start of an epoch was received with everything before it: what counts when positions are compared (R12). */
   | { readonly kind: "started"; readonly shard: ShardId; readonly epoch: number }
   /** The slots from `at` on are another shard's from here on, whose state and log so far are this shard's (R16). */

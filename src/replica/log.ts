@@ -1,21 +1,41 @@
 /** A shard's log: the entries that someone may still ask for, and the epoch of every seq, also of those cut (R8). */
 
+import { Bytes } from "../data/bytes.ts";
 import { assert } from "../kit/assert.ts";
+import { ByteReader, ByteWriter } from "../kit/bytes.ts";
+import { EntryBatch } from "./entry-batch.ts";
+import { readEntry, writeEntry } from "./entry-codec.ts";
 import type { Entry, EpochRow } from "./messages.ts";
 
 /** Rows of the epoch table that are kept. A replica that was away for more epochs is copied whole. */
 const EPOCHS_KEPT = 1_000;
+/** Of a chunk of entries. A larger entry has a chunk of its own, as many times as long. */
+const CHUNK_BYTES = 16 << 10;
+/** What an entry counts beside its bytes: where it is. */
+const PLACE_BYTES = 12;
+const FIRST_PLACES = 64;
+
+const writer = new ByteWriter();
 
 /**
- * Entries in order without a gap, from `firstSeq` to `lastSeq`. What is committed may be cut from the front.
+ * Entries in order without a gap, from `firstSeq` to `lastSeq`, as their bytes: thousands of objects that live for seconds
+ * would keep the garbage collector busy. What is committed may be cut from the front.
+ *
+ * The bytes lie in chunks, which are never written twice, so that messages may refer to them. A position counts the bytes
+ * of all chunks since the log began; an entry lies within one chunk.
  * Invariant: the epoch table's first seqs and epochs both grow.
  */
 export class Log {
-  #entries: Entry[] = [];
-  /** Bytes of each entry, beside the entries. */
-  #sizes: number[] = [];
-  /** Index of the first entry that is not cut; the array is compacted now and then. */
-  #head = 0;
+  /** The chunks that hold entries; undefined where the one before is longer than `CHUNK_BYTES`. */
+  #chunks: (Buffer | undefined)[] = [];
+  /** Number of the first of `#chunks` since the log began. */
+  #firstChunk = 0;
+  /** Where the next entry begins. */
+  #end = 0;
+  /** Where each held entry begins and how long it is, by its seq modulo the length, which is a power of two. */
+  #starts = new Float64Array(FIRST_PLACES);
+  #lengths = new Uint32Array(FIRST_PLACES);
+  #firstSeq = 1;
   #lastSeq = 0;
   #bytes = 0;
   #epochs: EpochRow[] = [];
@@ -27,10 +47,10 @@ export class Log {
 
   /** Seq of the oldest entry that is still held; `lastSeq + 1` if none is. */
   get firstSeq(): number {
-    return this.#lastSeq - (this.#entries.length - this.#head) + 1;
+    return this.#firstSeq;
   }
 
-  /** Bytes of the entries held. */
+  /** What the entries held count in the bounds. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -40,8 +60,7 @@ export class Log {
     return this.#epochs.at(-1)?.epoch ?? 0;
   }
 
-  /** @param bytes what the entry counts in the bounds. */
-  append(entry: Entry, bytes: number): void {
+  append(entry: Entry): void {
     assert(entry.seq === this.#lastSeq + 1, "the log has no gaps");
     const epoch = this.lastEpoch;
     assert(entry.epoch >= epoch, "epochs grow along the log");
@@ -49,33 +68,99 @@ export class Log {
       this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
       if (this.#epochs.length > EPOCHS_KEPT) this.#epochs.shift();
     }
-    this.#entries.push(entry);
-    this.#sizes.push(bytes);
-    this.#bytes += bytes;
+    writer.reset(true);
+    writeEntry(writer, entry);
+    const { length } = writer;
+    const chunk = this.#room(length);
+    writer.copyTo(chunk, this.#end % CHUNK_BYTES);
     this.#lastSeq = entry.seq;
+    if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
+    const place = entry.seq & (this.#starts.length - 1);
+    this.#starts[place] = this.#end;
+    this.#lengths[place] = length;
+    this.#end += length;
+    this.#bytes += length + PLACE_BYTES;
+  }
+
+  /** The chunk that has room for so many bytes at `#end`. */
+  #room(length: number): Buffer {
+    const used = this.#end % CHUNK_BYTES;
+    if (used > 0 && used + length <= CHUNK_BYTES) {
+      const chunk = this.#chunkAt(this.#end);
+      if (chunk !== undefined) return chunk;
+    }
+    // After a long chunk too: what is left of it cannot be told from the chunk's number.
+    this.#end = Math.ceil(this.#end / CHUNK_BYTES) * CHUNK_BYTES;
+    const count = Math.max(1, Math.ceil(length / CHUNK_BYTES));
+    const chunk = Buffer.allocUnsafeSlow(count * CHUNK_BYTES);
+    this.#chunks.push(chunk);
+    for (let i = 1; i < count; i += 1) this.#chunks.push(undefined);
+    return chunk;
+  }
+
+  #chunkAt(position: number): Buffer | undefined {
+    return this.#chunks[Math.floor(position / CHUNK_BYTES) - this.#firstChunk];
+  }
+
+  #grow(): void {
+    const size = this.#starts.length * 2;
+    const starts = new Float64Array(size);
+    const lengths = new Uint32Array(size);
+    for (let seq = this.#firstSeq; seq < this.#lastSeq; seq += 1) {
+      starts[seq & (size - 1)] = this.#startOf(seq);
+      lengths[seq & (size - 1)] = this.#lengthOf(seq);
+    }
+    this.#starts = starts;
+    this.#lengths = lengths;
+  }
+
+  #startOf(seq: number): number {
+    return this.#starts[seq & (this.#starts.length - 1)] ?? 0;
+  }
+
+  #lengthOf(seq: number): number {
+    return this.#lengths[seq & (this.#lengths.length - 1)] ?? 0;
   }
 
   /** The entry `seq`, or undefined if it is cut or not there yet. */
   at(seq: number): Entry | undefined {
-    if (seq < this.firstSeq || seq > this.#lastSeq) return undefined;
-    return this.#entries[this.#head + seq - this.firstSeq];
+    if (seq < this.#firstSeq || seq > this.#lastSeq) return undefined;
+    const start = this.#startOf(seq);
+    const piece = this.#piece(start, start + this.#lengthOf(seq));
+    return readEntry(new ByteReader(piece.buffer, piece.start, piece.end), seq);
   }
 
-  /** Bytes that the entry `seq` counts; 0 if it is not held. */
+  /** @param end not behind the chunk of `start`. */
+  #piece(start: number, end: number): Bytes {
+    const chunk = this.#chunkAt(start);
+    assert(chunk !== undefined, "an entry begins in a chunk");
+    const offset = start % CHUNK_BYTES;
+    return new Bytes(chunk, offset, offset + end - start);
+  }
+
+  /** What the entry `seq` counts in the bounds; 0 if it is not held. */
   bytesAt(seq: number): number {
-    if (seq < this.firstSeq || seq > this.#lastSeq) return 0;
-    return this.#sizes[this.#head + seq - this.firstSeq] ?? 0;
+    if (seq < this.#firstSeq || seq > this.#lastSeq) return 0;
+    return this.#lengthOf(seq) + PLACE_BYTES;
   }
 
   /** The entries from `fromSeq` to the end, as far as about `bytesMax` bytes and at least one. */
-  slice(fromSeq: number, bytesMax: number): readonly Entry[] {
-    assert(fromSeq >= this.firstSeq, "only what is held can be sent");
-    const start = this.#head + fromSeq - this.firstSeq;
-    let end = start;
-    for (let bytes = 0; end < this.#entries.length && bytes < bytesMax; end += 1) {
-      bytes += this.#sizes[end] ?? 0;
+  slice(fromSeq: number, bytesMax: number): EntryBatch {
+    assert(fromSeq >= this.#firstSeq, "only what is held can be sent");
+    const pieces: Bytes[] = [];
+    let seq = fromSeq;
+    let bytes = 0;
+    while (seq <= this.#lastSeq && bytes < bytesMax) {
+      const start = this.#startOf(seq);
+      let end = start + this.#lengthOf(seq);
+      for (seq += 1; seq <= this.#lastSeq && bytes + end - start < bytesMax; seq += 1) {
+        if (this.#startOf(seq) !== end || end % CHUNK_BYTES === 0) break;
+        end += this.#lengthOf(seq);
+      }
+      pieces.push(this.#piece(start, end));
+      bytes += end - start;
     }
-    return this.#entries.slice(start, end);
+    return new EntryBatch(fromSeq, seq - fromSeq, pieces);
   }
 
   /** Epoch in which `seq` was ordered, also if it is cut; 0 for seq 0, undefined past the end or before the table. */
@@ -91,15 +176,15 @@ export class Log {
 
   /** Cuts entries up to `seq` while more than `bytesKept` bytes are held. */
   cut(seq: number, bytesKept: number): void {
-    while (this.#bytes > bytesKept && this.firstSeq <= seq) {
-      this.#bytes -= this.#sizes[this.#head] ?? 0;
-      this.#head += 1;
+    while (this.#bytes > bytesKept && this.#firstSeq <= seq) {
+      this.#bytes -= this.bytesAt(this.#firstSeq);
+      this.#firstSeq += 1;
     }
-    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#head);
-      this.#sizes = this.#sizes.slice(this.#head);
-      this.#head = 0;
-    }
+    const isEmpty = this.#firstSeq > this.#lastSeq;
+    const kept = Math.floor((isEmpty ? this.#end : this.#startOf(this.#firstSeq)) / CHUNK_BYTES);
+    if (kept <= this.#firstChunk) return;
+    this.#chunks.splice(0, kept - this.#firstChunk);
+    this.#firstChunk = kept;
   }
 
   /** The epoch table: the first seq of each epoch that has entries, in ascending order. */
@@ -107,20 +192,29 @@ export class Log {
     return this.#epochs;
   }
 
-  /** Begins as another log is: the past of a shard is that of the shard that it was divided from (R16). */
+  /**
+   * Begins as another log is: the past of a shard is that of the shard that it was divided from (R16). Both refer to the same
+   * bytes; what comes next goes into chunks of its own.
+   */
   inherit(log: Log): void {
-    this.reset(log.lastSeq, log.#epochs);
-    this.#entries = log.#entries.slice(log.#head);
-    this.#sizes = log.#sizes.slice(log.#head);
+    this.#chunks = [...log.#chunks];
+    this.#firstChunk = log.#firstChunk;
+    this.#end = Math.ceil(log.#end / CHUNK_BYTES) * CHUNK_BYTES;
+    this.#starts = log.#starts.slice();
+    this.#lengths = log.#lengths.slice();
+    this.#firstSeq = log.#firstSeq;
+    this.#lastSeq = log.#lastSeq;
     this.#bytes = log.#bytes;
+    this.#epochs = [...log.#epochs];
   }
 
   /** Begins anew after a copy, or from a disk: the state holds all up to `seq`, whose epochs are given; no entry is held. */
   reset(seq: number, epochs: readonly EpochRow[]): void {
-    this.#entries = [];
-    this.#sizes = [];
-    this.#head = 0;
+    this.#chunks = [];
+    this.#firstChunk = 0;
+    this.#end = 0;
     this.#bytes = 0;
+    this.#firstSeq = seq + 1;
     this.#lastSeq = seq;
     this.#epochs = [...epochs];
   }

@@ -3,6 +3,7 @@
 import type { Effect, SlotRecords } from "../data/effect.ts";
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId } from "./configuration.ts";
+import type { EntryBatch } from "./entry-batch.ts";
 import type { Request } from "./ports.ts";
 
 /** Names one forwarded or ordered command for ever (R10). `counter` grows per node, incarnation and shard, from 1. */
@@ -63,7 +64,7 @@ export interface Append {
   readonly kind: "append";
   readonly shard: ShardId;
   readonly epoch: number;
-  readonly entries: readonly Entry[];
+  readonly entries: EntryBatch;
   /**
    * The receiver applies the effects on slots below this one only: a learner gets the other slots later, with these
    * effects in them. The entries are whole all the same, for the learner may have to send them on one day.
@@ -128,7 +129,7 @@ export interface Tail {
   readonly kind: "tail";
   readonly shard: ShardId;
   readonly epoch: number;
-  readonly entries: readonly Entry[];
+  readonly entries: EntryBatch;
 }
 
 /** A command on its way to the shard's primary (R10). */

@@ -93,9 +93,6 @@ export interface StateMachine {
   /** The parts of the effects that touch slots below `slot`; `flush` touches all. */
   effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[];
 
-  /** Approximate bytes of the effects, for bounds on queues. */
-  effectBytes(effects: readonly Effect[]): number;
-
   /** Number of keys. */
   readonly size: number;
 

@@ -16,6 +16,7 @@ import {
 } from "./configuration.ts";
 import { Courier } from "./courier.ts";
 import { Donor } from "./donor.ts";
+import type { EntryBatch } from "./entry-batch.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
@@ -42,8 +43,6 @@ import { Suspicion } from "./suspicion.ts";
 
 /** Bytes of entries that one message carries at most; a stream goes on with the next. */
 const MESSAGE_BYTES = 1 << 20;
-/** What an entry counts in the bounds beside its effects: its objects in the heap, roughly. */
-const ENTRY_BYTES = 256;
 /** Keys that one tick expires at most. */
 const EXPIRED_PER_TICK = 64;
 
@@ -616,18 +615,12 @@ export class Shard {
     this.maybeCommit();
   }
 
-  #entryBytes(entry: Entry): number {
-    const replyBytes = typeof entry.reply === "string" ? entry.reply.length : 0;
-    return ENTRY_BYTES + replyBytes + this.machine.effectBytes(entry.effects);
-  }
-
   #append(entry: Entry): void {
-    const bytes = this.#entryBytes(entry);
-    this.log.append(entry, bytes);
-    this.uncommittedBytes += bytes;
+    this.log.append(entry);
+    this.uncommittedBytes += this.log.bytesAt(entry.seq);
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
     if (this.learner.isIntact) {
-      this.#journal({ kind: "entries", shard: this.id, entries: [entry] });
+      this.#journal({ kind: "entries", shard: this.id, entries: this.log.slice(entry.seq, 1) });
       if (this.isStarted || this.learner.isWhole) this.expectSaved();
     }
     this.#ackDue = true;
@@ -754,7 +747,7 @@ export class Shard {
     this.#host.counters.committed += seq - from;
     for (let at = from + 1; at <= seq; at += 1) {
       this.uncommittedBytes -= this.log.bytesAt(at);
-      this.#inbox.committed(at, this.log.at(at));
+      this.#inbox.committed(at);
       if (this.isMember) this.courier.committed(at, this.isBelowMin);
     }
     this.machine.committed(seq);
@@ -875,7 +868,7 @@ export class Shard {
       this.log.reset(first.seq - 1, before);
     }
     for (const entry of entries) {
-      this.log.append(entry, this.#entryBytes(entry));
+      this.log.append(entry);
       if (entry.stamp !== undefined && entry.seq > checkpoint.seq) {
         this.#stamps.record(entry.stamp, entry.seq, entry.reply);
       }
@@ -1132,12 +1125,12 @@ export class Shard {
   }
 
   /** Entries after `seq`, as many as one message may carry. */
-  nextEntries(seq: number): readonly Entry[] {
+  nextEntries(seq: number): EntryBatch {
     return this.log.slice(seq + 1, MESSAGE_BYTES);
   }
 
   /** @param appliesBelow the first slot whose effects a learner is to leave out. */
-  sendEntries(to: NodeId, entries: readonly Entry[], appliesBelow = SLOT_COUNT): void {
+  sendEntries(to: NodeId, entries: EntryBatch, appliesBelow = SLOT_COUNT): void {
     const { commitSeq, wallMs, epoch, id: shard } = this;
     this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }

@@ -7,14 +7,9 @@ import { crc32 } from "node:zlib";
 import { unreachable } from "../kit/assert.ts";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { ShardId } from "../replica/configuration.ts";
-import {
-  readEntries,
-  readStampRecords,
-  writeEntries,
-  writeStampRecords,
-} from "../replica/entry-codec.ts";
+import { EntryBatch } from "../replica/entry-batch.ts";
+import { readStampRecords, writeStampRecords } from "../replica/entry-codec.ts";
 import type { Checkpoint } from "../replica/journal.ts";
-import type { Entry } from "../replica/messages.ts";
 import type { Live } from "./engine.ts";
 import { corrupt } from "./errors.ts";
 
@@ -31,7 +26,7 @@ export interface ShardState extends Live {
 
 /** One item of a shard's log. */
 export type LogItem =
-  | { readonly kind: "entries"; readonly entries: readonly Entry[] }
+  | { readonly kind: "entries"; readonly entries: EntryBatch }
   | { readonly kind: "started"; readonly epoch: number }
   /**
    * The slots from `at` on are the shard `into`'s from here on. Until it is settled, what is stored of that one is this one's
@@ -97,7 +92,7 @@ export function logItemBytes(item: LogItem): Buffer {
   writer.u8(LOG_ITEM[item.kind]);
   switch (item.kind) {
     case "entries":
-      writeEntries(writer, item.entries);
+      item.entries.write(writer);
       break;
     case "started":
       writer.varint(item.epoch);
@@ -139,7 +134,7 @@ function readLogItem(reader: ByteReader): LogItem {
   const kind = reader.u8();
   switch (kind) {
     case LOG_ITEM.entries:
-      return { kind: "entries", entries: readEntries(reader) };
+      return { kind: "entries", entries: EntryBatch.read(reader) };
     case LOG_ITEM.started:
       return { kind: "started", epoch: reader.varint() };
     case LOG_ITEM.divided: {

@@ -9,6 +9,7 @@ import { ClassicLevel } from "classic-level";
 import { openAndLoad, temporaryDirectory } from "../../test/support/store-directory.ts";
 import { begun, StoreShard } from "../../test/support/store-shard.ts";
 import { Prng } from "../kit/prng.ts";
+import { EntryBatch } from "../replica/entry-batch.ts";
 import type { JournalItem } from "../replica/journal.ts";
 
 const run = promisify(execFile);
@@ -17,7 +18,7 @@ const seed = Number(HOTHOT_SEED ?? Date.now() % 1_000_000);
 
 function ordered(shard: StoreShard, key: string, value: string): JournalItem {
   const entry = shard.order([{ kind: "set", key, value, expireAtMs: 0 }]);
-  return { kind: "entries", shard: shard.shard, entries: [entry] };
+  return { kind: "entries", shard: shard.shard, entries: EntryBatch.of([entry]) };
 }
 
 /** Fills a store in such a way that it has tables, a log of LevelDB's, checkpoints and a log. */

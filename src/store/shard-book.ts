@@ -3,6 +3,7 @@
 import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
+import type { EntryBatch } from "../replica/entry-batch.ts";
 import type { Entry } from "../replica/messages.ts";
 import { type LogItem, logItemBytes, sealed } from "./codec.ts";
 import type { Change, Live } from "./engine.ts";
@@ -172,7 +173,7 @@ export class ShardBook {
    * Takes entries that the state has applied.
    * @returns bytes to be written.
    */
-  append(entries: readonly Entry[]): number {
+  append(entries: EntryBatch): number {
     if (this.phase === "void") return 0;
     for (const entry of entries) {
       assert(

@@ -7,6 +7,7 @@ import { begun, Restored, StoreShard, sourceOf } from "../../test/support/store-
 import type { Effect, KeyRecord } from "../data/effect.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
+import { EntryBatch } from "../replica/entry-batch.ts";
 import type { JournalItem } from "../replica/journal.ts";
 import { StoreError } from "./errors.ts";
 import { Store, type StoreSettings, type Vault } from "./store.ts";
@@ -148,7 +149,7 @@ class Script {
       this.#emit({ ...next, epoch: this.shard(id).startedEpoch }, this.#amount(id));
     } else {
       const entry = this.shard(id).order(next.effects);
-      const item: JournalItem = { kind: "entries", shard: id, entries: [entry] };
+      const item: JournalItem = { kind: "entries", shard: id, entries: EntryBatch.of([entry]) };
       this.#emit(item, isVoid ? undefined : this.#amount(id));
     }
     this.#remember(id);
@@ -277,7 +278,7 @@ test("after a failed write nothing more is claimed, and the store can be opened 
   const order = (text: string): JournalItem => ({
     kind: "entries",
     shard: 0,
-    entries: [shards.get(0)?.order([value(text)]) ?? assert.fail()],
+    entries: EntryBatch.of([shards.get(0)?.order([value(text)]) ?? assert.fail()]),
   });
   store.append([...begun(0), order("a")]);
   while (saved < 3) await turn();
@@ -319,7 +320,7 @@ test("one checkpoint's worth of log is kept, and what is before it goes", async 
   store.append(begun(0));
   for (let i = 0; i < 50; i++) {
     const entry = shard.order([value(`k${i}`), { kind: "flush" }, value("last")]);
-    store.append([{ kind: "entries", shard: 0, entries: [entry] }]);
+    store.append([{ kind: "entries", shard: 0, entries: EntryBatch.of([entry]) }]);
     const { checkpoints } = store.status();
     while (store.status().checkpoints === checkpoints) await turn();
   }
@@ -346,7 +347,9 @@ test("a shard is filling until all of its keys are stored", async () => {
   });
   await store.load(new Restored());
   store.append(begun(0));
-  store.append([{ kind: "entries", shard: 0, entries: [shard.order([value("more")])] }]);
+  store.append([
+    { kind: "entries", shard: 0, entries: EntryBatch.of([shard.order([value("more")])]) },
+  ]);
   while (!told.some(([items, filling]) => items === 3 && !filling)) await turn();
   for (const [items, isFilling, moment] of told) {
     const restored = await reload(engine.moments[moment - 1]?.disk);
@@ -382,7 +385,7 @@ test("a store that was loaded goes on from there, also with what only the log ha
           for (const effectsOfOne of entries) {
             const entry = shard.order(effectsOfOne);
             contents.set(shard.seq, shard.contents());
-            store.append([{ kind: "entries", shard: 0, entries: [entry] }]);
+            store.append([{ kind: "entries", shard: 0, entries: EntryBatch.of([entry]) }]);
             await turn();
           }
           while (store.status().shards.some(({ dirtyKeys }) => dirtyKeys > 0)) await turn();

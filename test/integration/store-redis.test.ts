@@ -3,6 +3,7 @@ import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Effect } from "../../src/data/effect.ts";
 import { Prng } from "../../src/kit/prng.ts";
+import { EntryBatch } from "../../src/replica/entry-batch.ts";
 import type { JournalItem } from "../../src/replica/journal.ts";
 import { type OpenRedisStoreOptions, openRedisStore } from "../../src/store/open-redis-store.ts";
 import { type OpenedStore, openAndLoadBy } from "../support/opened-store.ts";
@@ -45,7 +46,7 @@ function open(
 }
 
 function entry(shard: StoreShard, ...effects: Effect[]): JournalItem {
-  return { kind: "entries", shard: shard.shard, entries: [shard.order(effects)] };
+  return { kind: "entries", shard: shard.shard, entries: EntryBatch.of([shard.order(effects)]) };
 }
 
 async function append({ store, saved }: OpenedStore, items: readonly JournalItem[]): Promise<void> {

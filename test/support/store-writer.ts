@@ -7,6 +7,7 @@
 
 import { pathToFileURL } from "node:url";
 import type { Effect } from "../../src/data/effect.ts";
+import { EntryBatch } from "../../src/replica/entry-batch.ts";
 import type { JournalItem } from "../../src/replica/journal.ts";
 import { openAndLoad } from "./store-directory.ts";
 import { begun, StoreShard } from "./store-shard.ts";
@@ -48,7 +49,7 @@ async function main(dir: string): Promise<void> {
   const timer = setInterval(() => {
     while (seqs.length - told < ITEMS_MAX_AHEAD) {
       const entry = shard.order(written(shard.seq + 1));
-      items.push({ kind: "entries", shard: 0, entries: [entry] });
+      items.push({ kind: "entries", shard: 0, entries: EntryBatch.of([entry]) });
       seqs.push(entry.seq);
     }
     store.append(items.splice(0));

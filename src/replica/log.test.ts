@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { Log } from "./log.ts";
+import type { Entry } from "./messages.ts";
+
+function entryOf(seq: number, valueBytes: number): Entry {
+  return {
+    seq,
+    epoch: 1 + Math.floor(seq / 10),
+    stamp: seq % 3 === 0 ? undefined : { node: "n1", incarnation: 7, counter: seq, doneBelow: 1 },
+    reply: seq % 2 === 0 ? null : `reply ${seq}`,
+    effects: [
+      {
+        kind: "set",
+        key: `key:${seq}`,
+        value: String(seq % 10).repeat(valueBytes),
+        expireAtMs: seq % 5 === 0 ? 1_000 + seq : 0,
+      },
+    ],
+  };
+}
+
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("append" as const), bytes: fc.nat(300) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("append" as const), bytes: fc.nat(60_000) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("cut" as const),
+      part: fc.double({ min: 0, max: 1, noNaN: true }),
+      bytesKept: fc.oneof(fc.constant(0), fc.nat(100_000)),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("reset" as const), seq: fc.nat(50) }) },
+);
+
+test("the log gives back what it was given, in whatever parts it is asked for", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), fc.integer({ min: 1, max: 50_000 }), runAll),
+    { numRuns: 150 },
+  );
+
+  function runAll(
+    steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[],
+    bytesMax: number,
+  ): void {
+    const log = new Log();
+    let model: Entry[] = [];
+    let lastSeq = 0;
+    for (const each of steps) {
+      if (each.kind === "append") {
+        lastSeq += 1;
+        const entry = entryOf(lastSeq, each.bytes);
+        model.push(entry);
+        log.append(entry);
+        assert.ok(log.bytesAt(lastSeq) >= each.bytes);
+      } else if (each.kind === "cut") {
+        const upTo = Math.floor(each.part * lastSeq);
+        log.cut(upTo, each.bytesKept);
+        model = model.filter(({ seq }) => seq >= log.firstSeq);
+        assert.ok(log.bytes <= each.bytesKept || log.firstSeq > upTo);
+      } else {
+        model = [];
+        lastSeq = each.seq;
+        log.reset(each.seq, []);
+      }
+      assert.equal(log.lastSeq, lastSeq);
+      assert.equal(log.firstSeq, lastSeq - model.length + 1);
+    }
+    let bytes = 0;
+    for (const entry of model) {
+      assert.deepEqual(log.at(entry.seq), entry);
+      bytes += log.bytesAt(entry.seq);
+    }
+    assert.equal(log.bytes, bytes);
+    assert.equal(log.at(lastSeq + 1), undefined);
+    assert.equal(log.at(log.firstSeq - 1), undefined);
+    const sliced: Entry[] = [];
+    while (log.firstSeq + sliced.length <= lastSeq) {
+      const batch = log.slice(log.firstSeq + sliced.length, bytesMax);
+      assert.ok(batch.length > 0);
+      assert.equal([...batch].length, batch.length);
+      sliced.push(...batch);
+    }
+    assert.deepEqual(sliced, model);
+  }
+});
+
+test("a batch stays what it was when the log goes on and is cut", () => {
+  const log = new Log();
+  for (let seq = 1; seq <= 500; seq += 1) log.append(entryOf(seq, 100));
+  const batch = log.slice(1, 10_000);
+  log.cut(500, 0);
+  for (let seq = 501; seq <= 2_000; seq += 1) log.append(entryOf(seq, 200));
+  log.cut(2_000, 0);
+  const entries = [...batch];
+  assert.ok(entries.length > 50 && entries.length < 200);
+  assert.deepEqual(
+    entries,
+    entries.map((_, index) => entryOf(index + 1, 100)),
+  );
+});

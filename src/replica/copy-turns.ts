@@ -51,6 +51,14 @@ export class CopyTurns {
     return this.#waiting.size;
   }
 
+  /** Whether a copy to the learner is under way, or next as soon as another one ends. */
+  isFilling(learner: NodeId, nowMs: number): boolean {
+    if (this.#current?.learner === learner) return true;
+    if (nowMs < this.#notBeforeMs) return false;
+    for (const turn of this.#waiting.values()) if (turn.learner === learner) return true;
+    return false;
+  }
+
   /** No copy begins before this own time; one that is under way goes on. */
   hold(untilMs: number): void {
     this.#notBeforeMs = untilMs;

@@ -67,6 +67,8 @@ export const DEFAULT_LIMITS: Limits = {
 const COPY_CHUNKS_PER_DRAIN = 1;
 /** Bytes of copies that may be sent at once after a pause: about what the time between two ticks allows. */
 const COPY_BURST_BYTES = 96 << 10;
+/** How long a learner that could be promoted waits for its other shards, in leases: each swap makes commands wait a little. */
+const GATHERING_LEASES = 10;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
@@ -999,10 +1001,23 @@ export class Core implements CoreSurface, Host {
         const waitMs = removal === undefined ? 0 : Math.min(30_000, leaseMs * 2 ** removal.count);
         if (removal !== undefined && monoMs - removal.atMs < waitMs) continue;
         if (!view.ready || !view.counted || monoMs - view.echoMs >= leaseMs) continue;
+        if (this.#gathers(shard, node)) continue;
       }
       return withMember(shard.record, node, incarnation);
     }
     return undefined;
+  }
+
+  /** A learner waits to be promoted in its other shards by the same swap, unless the shard needs it now. */
+  #gathers(shard: Shard, learner: NodeId): boolean {
+    const { monoMs } = this.now;
+    const view = shard.view(learner);
+    view.fitSinceMs ??= monoMs;
+    const waitMs = GATHERING_LEASES * this.settings.leaseMs;
+    const isHasty = this.mutant === "promotes-uncopied";
+    const isNeeded = isHasty || shard.isBelowMin || shard.record.inSync.length === 1;
+    if (isNeeded || monoMs - view.fitSinceMs >= waitMs) return false;
+    return this.#copies.isFilling(learner, monoMs);
   }
 
   #beginHandover(shard: Shard, aim: Aim): void {

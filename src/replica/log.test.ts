@@ -104,3 +104,24 @@ test("a batch stays what it was when the log goes on and is cut", () => {
     entries.map((_, index) => entryOf(index + 1, 100)),
   );
 });
+
+test("two logs with one past go on apart", () => {
+  const log = new Log();
+  for (let seq = 1; seq <= 300; seq += 1) log.append(entryOf(seq, 100));
+  log.cut(50, 0);
+  const other = new Log();
+  other.inherit(log);
+  for (let seq = 301; seq <= 600; seq += 1) {
+    log.append(entryOf(seq, 10));
+    other.append(entryOf(seq, 20));
+  }
+  const all = Array.from({ length: 550 }, (_, index) => index + 51);
+  assert.deepEqual(
+    [...log.slice(51, Number.POSITIVE_INFINITY)],
+    all.map((seq) => entryOf(seq, seq <= 300 ? 100 : 10)),
+  );
+  assert.deepEqual(
+    [...other.slice(51, Number.POSITIVE_INFINITY)],
+    all.map((seq) => entryOf(seq, seq <= 300 ? 100 : 20)),
+  );
+});

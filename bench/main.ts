@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { MAIN_CELLS } from "./cells.ts";
 import { Generators } from "./generator-process.ts";
-import { chosen, FULL, QUICK, type Section, sectionsNamed } from "./plan.ts";
+import { chosen, FULL, findSystem, QUICK, type Section, sectionsNamed } from "./plan.ts";
 import { providePrograms } from "./programs.ts";
 import { markdownOf, summaryOf } from "./report/markdown.ts";
 import { originOf } from "./report/origin.ts";
@@ -14,19 +14,29 @@ import { chartOf } from "./report/svg.ts";
 import type { Results, SectionResult } from "./results.ts";
 import { Runner } from "./runner.ts";
 import { runSection } from "./sections.ts";
-import { judgeTargets } from "./targets.ts";
+import { gapStudy } from "./studies/gap.ts";
+import { latencyStudy } from "./studies/latency.ts";
+import { memoryStudy } from "./studies/memory.ts";
+import { stallStudy } from "./studies/stall.ts";
+import type { Study, StudyResult } from "./studies/study.ts";
+import type { SystemKind } from "./systems.ts";
+import { belowFloors, judgeTargets } from "./targets.ts";
+
+const STUDIES: readonly Study[] = [gapStudy, latencyStudy, memoryStudy, stallStudy];
 
 const USAGE = `usage: npm run bench -- [options]
 
 Without options, everything: some 40 minutes; the results go to bench/results.
 
   --quick             two sections in 2 rounds: under three minutes
-  --sections NAMES    only these: ${FULL.map((each) => each.name).join(", ")}
+  --sections NAMES    only these: ${[...FULL, ...STUDIES].map((each) => each.name).join(", ")}
   --systems NAMES     one section of just these systems, and of the cells of --only
   --only CELLS        one section of just these cells (default: ${MAIN_CELLS.join(",")})
   --rounds COUNT      (default: 5)
   --seconds SECONDS   measured part of each cell (default: 2)
+  --attempts COUNT    how often a cell is tried when others use the processors (default: 3, with --quick 1)
   --keys COUNT        size of the key space (default: 100000)
+  --many-keys COUNT   keys of the studies about many keys (default: 5000000)
   --data-root DIR     where the systems keep what they write (default: /dev/shm if there is one)
   --hothot FILE       another build's dist/src/main/hothot.js
   --plain             keep HotHot's nodes from raising their priority
@@ -46,7 +56,9 @@ const { values } = parseArgs({
     only: { type: "string" },
     rounds: { type: "string" },
     seconds: { type: "string" },
+    attempts: { type: "string" },
     keys: { type: "string", default: "100000" },
+    "many-keys": { type: "string", default: "5000000" },
     "data-root": { type: "string", default: existsSync(MEMORY_DISK) ? MEMORY_DISK : tmpdir() },
     hothot: { type: "string", default: HOTHOT },
     plain: { type: "boolean", default: false },
@@ -59,16 +71,22 @@ if (values.help) say(USAGE);
 else await main();
 
 async function main(): Promise<void> {
-  const sections = plannedSections();
-  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 1 : 2));
-  const keys = Number(values.keys);
-  for (const [name, value] of Object.entries({ rounds, seconds, keys }))
-    if (!(value > 0)) throw new Error(`--${name} has to be a number above 0`);
+  const { sections, studies } = planned();
+  const rounds = countOf("rounds", values.rounds ?? (values.quick ? "2" : "5"));
+  const seconds = countOf("seconds", values.seconds ?? (values.quick ? "1" : "2"));
+  const keys = countOf("keys", values.keys);
+  const manyKeys = countOf("many-keys", values["many-keys"]);
+  const attempts = countOf("attempts", values.attempts ?? (values.quick ? "1" : "3"));
+  const needed = [
+    ...sections.flatMap((section) => section.systems),
+    ...studies.flatMap((study) => study.systems.map(findSystem)),
+  ];
   const lacking = providePrograms(
-    sections.flatMap((section) => section.systems.map((system) => system.setup)),
+    needed.map((system) => system.setup),
     say,
   );
+  const isPossible = (system: SystemKind): boolean =>
+    !system.setup.needs.some((need) => lacking.has(need.program));
   const origin = originOf({
     rounds: String(rounds),
     "measured part of a cell": `${seconds} s`,
@@ -77,54 +95,82 @@ async function main(): Promise<void> {
     "HotHot's priority": values.plain ? "the usual one" : "raised by itself, if it may",
   });
   const generators = new Generators();
-  const done: SectionResult[] = [];
-  for (const section of sections) {
-    const possible = {
-      ...section,
-      systems: section.systems.filter(
-        (system) => !system.setup.needs.some((need) => lacking.has(need.program)),
-      ),
-    };
-    const runner = new Runner(generators, {
-      keys,
+  let running: Runner | undefined;
+  const makeRunner = (ownKeys: number): Runner => {
+    running = new Runner(generators, {
+      keys: ownKeys,
       seed: 1,
       dataRoot: mkdtempSync(join(values["data-root"], "hothot-bench-")),
       hothot: resolve(values.hothot),
       isPlain: values.plain,
+      attempts,
       report: say,
     });
-    const stopAtOnce = (): void => {
-      say("stopping");
-      generators.stop();
-      void runner.stop().finally(() => process.exit(130));
-    };
-    process.once("SIGINT", stopAtOnce);
-    process.once("SIGTERM", stopAtOnce);
+    return running;
+  };
+  const stopAtOnce = (): void => {
+    say("stopping");
+    void (running?.stop() ?? Promise.resolve()).finally(() => process.exit(130));
+  };
+  process.once("SIGINT", stopAtOnce);
+  process.once("SIGTERM", stopAtOnce);
+  const measureMs = seconds * 1_000;
+  const done: SectionResult[] = [];
+  const found: StudyResult[] = [];
+  for (const section of sections) {
+    say(`== ${section.title}`);
+    const possible = { ...section, systems: section.systems.filter(isPossible) };
+    const runner = makeRunner(keys);
     try {
-      say(`== ${section.title}`);
-      const options = { rounds, measureMs: seconds * 1_000, report: say };
-      done.push(await runSection(runner, possible, options));
+      done.push(await runSection(runner, possible, { rounds, measureMs, report: say }));
     } finally {
       await runner.stop();
-      process.off("SIGINT", stopAtOnce);
-      process.off("SIGTERM", stopAtOnce);
     }
   }
+  for (const study of studies) {
+    say(`== ${study.title}`);
+    if (!study.systems.map(findSystem).every(isPossible)) continue;
+    const options = { rounds, measureMs, manyKeys, generators, makeRunner, report: say };
+    found.push(await study.run(options));
+  }
   generators.stop();
-  const results: Results = { format: 1, origin, sections: done, targets: judgeTargets(done) };
+  const results: Results = {
+    format: 1,
+    origin,
+    sections: done,
+    studies: found,
+    targets: judgeTargets(done, found),
+  };
   say(`\n${summaryOf(results)}`);
   const isWhole = !values.quick && values.systems === undefined && values.only === undefined;
   const out = values.out ?? (isWhole ? RESULTS : undefined);
   if (out !== undefined) write(results, resolve(out));
+  if (values.assert) {
+    const troubles = belowFloors(done);
+    for (const trouble of troubles) say(`FAILED: ${trouble}`);
+    if (troubles.length > 0) process.exitCode = 1;
+  }
 }
 
-function plannedSections(): readonly Section[] {
+/** @throws Error if an option is no number above 0. */
+function countOf(name: string, text: string): number {
+  const count = Number(text);
+  if (count > 0) return count;
+  throw new Error(`--${name} has to be a number above 0`);
+}
+
+function planned(): { readonly sections: readonly Section[]; readonly studies: readonly Study[] } {
   if (values.systems !== undefined || values.only !== undefined) {
     const systems = values.systems?.split(",") ?? ["hothot3", "redis-wait2"];
-    return [chosen(systems, values.only?.split(",") ?? MAIN_CELLS)];
+    const cells = values.only?.split(",") ?? MAIN_CELLS;
+    return { sections: [chosen(systems, cells)], studies: [] };
   }
-  if (values.sections !== undefined) return sectionsNamed(values.sections.split(","));
-  return values.quick ? QUICK : FULL;
+  if (values.quick) return { sections: QUICK, studies: [] };
+  if (values.sections === undefined) return { sections: FULL, studies: STUDIES };
+  const names = values.sections.split(",");
+  const studies = STUDIES.filter((study) => names.includes(study.name));
+  const others = names.filter((name) => !studies.some((study) => study.name === name));
+  return { sections: sectionsNamed(others), studies };
 }
 
 function write(results: Results, root: string): void {

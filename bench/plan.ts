@@ -80,9 +80,19 @@ function section(
   return {
     name,
     title,
-    systems: parts.systems.map((each) => find(SYSTEMS, each, "system")),
-    cells: parts.cells.map((each) => find(CELLS, each, "cell")),
+    systems: parts.systems.map(findSystem),
+    cells: parts.cells.map(findCell),
   };
+}
+
+/** @throws Error if there is none of this name. */
+export function findSystem(name: string): SystemKind {
+  return find(SYSTEMS, name, "system");
+}
+
+/** @throws Error if there is none of this name. */
+export function findCell(name: string): CellKind {
+  return find(CELLS, name, "cell");
 }
 
 function find<Kind extends { readonly name: string }>(

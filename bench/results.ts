@@ -2,6 +2,7 @@
 
 import type { Measurement } from "./runner.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
+import type { StudyResult } from "./studies/study.ts";
 
 /** Where and of what the figures are. */
 export interface Origin {
@@ -46,6 +47,7 @@ export interface Results {
   readonly format: 1;
   readonly origin: Origin;
   readonly sections: readonly SectionResult[];
+  readonly studies: readonly StudyResult[];
   readonly targets: readonly TargetResult[];
 }
 

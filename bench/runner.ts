@@ -34,8 +34,6 @@ export interface Measurement {
 
 /** A foreign share above this makes a measurement worthless. */
 const FOREIGN_SHARE_MAX = 0.05;
-/** How often a disturbed measurement is tried. */
-const ATTEMPTS_MAX = 3;
 const FILL_CONNECTIONS = 6;
 const FILL_PIPELINE = 16;
 
@@ -48,6 +46,8 @@ export interface RunOptions {
   readonly hothot: string;
   /** Keeps HotHot's nodes from raising their priority above that of their peers. */
   readonly isPlain: boolean;
+  /** How often a disturbed measurement is tried. */
+  readonly attempts: number;
   readonly report: (line: string) => void;
 }
 
@@ -111,7 +111,7 @@ export class Runner {
   async measure(system: SystemKind, cell: CellKind, pace: Pace): Promise<Measurement> {
     await this.fill(system, cell.valueBytes);
     let best: Measurement | undefined;
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    for (let attempt = 1; attempt <= this.#options.attempts; attempt += 1) {
       const measurement = await this.#measureOnce(system, cell, pace);
       if (best === undefined || measurement.foreignShare < best.foreignShare) best = measurement;
       if (!best.isDisturbed) break;

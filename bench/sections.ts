@@ -91,6 +91,7 @@ function turned(systems: readonly SystemKind[], round: number): SystemKind[] {
   return [...systems.slice(first), ...systems.slice(0, first)];
 }
 
-function messageOf(error: unknown): string {
+/** What went wrong, in words. */
+export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@ import { etcdSetup } from "./systems/etcd.ts";
 import { hothotSetup } from "./systems/hothot.ts";
 import { natsSetup } from "./systems/nats.ts";
 import { redisClusterSetup, redisSetup } from "./systems/redis.ts";
+import { sentinelSetup } from "./systems/sentinel.ts";
 import type { ClientKind, SetupKind } from "./systems/setup.ts";
 
 export interface SystemKind {
@@ -105,6 +106,12 @@ export const SYSTEMS: readonly SystemKind[] = [
     setup: REDIS_CLUSTER,
     clients: "routed",
     wait: { replicas: 1, per: "batch" },
+  },
+  {
+    name: "redis-sentinel",
+    title: "Redis 1+2 with 3 sentinels",
+    setup: sentinelSetup("redis-sentinel"),
+    clients: "spread",
   },
   { name: "etcd", title: "etcd, 3 members", setup: etcdSetup("etcd-3"), clients: "spread" },
   { name: "nats", title: "NATS KV R3, memory", setup: natsSetup("nats-3"), clients: "spread" },

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { Histogram } from "./histogram.ts";
 
 test("quantiles are exact to one part in a hundred", () => {
-  fc.assert(
+  void fc.assert(
     fc.property(
       fc.array(fc.double({ min: 1, max: 1e7, noNaN: true }), { minLength: 1, maxLength: 300 }),
       (latencies) => {

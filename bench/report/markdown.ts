@@ -9,6 +9,7 @@ import {
 } from "../results.ts";
 import type { Measurement } from "../runner.ts";
 import { spreadOf } from "../statistics.ts";
+import type { StudyResult } from "../studies/study.ts";
 
 /** Marks a median of which a round was disturbed each time it was tried. */
 const DISTURBED = " ⚠";
@@ -18,7 +19,7 @@ export function markdownOf(
   results: Results,
   chart: (section: SectionResult) => string | undefined,
 ): string {
-  const { origin, sections, targets } = results;
+  const { origin, sections, studies, targets } = results;
   const known = targets.filter((target) => target.isMet !== undefined);
   return [
     `# Benchmark of ${origin.startedAt.slice(0, 10)}, commit ${origin.commit}${origin.isModified ? " with changes" : ""}`,
@@ -26,6 +27,7 @@ export function markdownOf(
     listOf({ ...origin.machine, ...origin.versions, ...origin.options }),
     ...(known.length === 0 ? [] : ["## Targets", targetTable(known)]),
     ...sections.flatMap((section) => sectionParts(section, chart(section))),
+    ...studies.flatMap(studyParts),
   ]
     .join("\n\n")
     .concat("\n");
@@ -40,6 +42,7 @@ export function summaryOf(results: Results): string {
       throughputTable(section),
       ...section.failures,
     ]),
+    ...results.studies.flatMap(studyParts),
     ...(known.length === 0 ? [] : [targetTable(known)]),
   ].join("\n\n");
 }
@@ -80,6 +83,15 @@ function sectionParts(section: SectionResult, chart: string | undefined): string
       ? []
       : ["Bytes that the servers sent to each other for a write.", table(headOf(section), writes)]),
     ...section.failures.map((failure) => `Not measured: ${failure}`),
+  ];
+}
+
+function studyParts(study: StudyResult): string[] {
+  return [
+    `## ${study.title}`,
+    study.note,
+    table(study.head, study.rows),
+    ...study.failures.map((failure) => `Not measured: ${failure}`),
   ];
 }
 

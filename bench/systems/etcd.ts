@@ -50,6 +50,11 @@ export function etcdSetup(name: string): SetupKind {
           processes,
           nodes: MEMBERS,
           endpoints: async (clients) => (clients === "one" ? endpoints.slice(0, 1) : endpoints),
+          leader: () =>
+            leaderOf(
+              members.map(({ member }) => member),
+              client,
+            ),
           stop,
         };
       } catch (error) {
@@ -61,14 +66,28 @@ export function etcdSetup(name: string): SetupKind {
 }
 
 async function hasLeader(port: number): Promise<boolean> {
-  const answer = await callHttp({
-    host: HOST,
-    port,
-    method: "POST",
-    path: "/v3/maintenance/status",
-    body: {},
-    timeoutMs: STATUS_MS_MAX,
-  });
-  const { leader } = JSON.parse(answer.body) as { readonly leader?: string };
-  return answer.status === 200 && leader !== undefined && leader !== "0";
+  const { leader } = await statusOf(port);
+  return leader !== undefined && leader !== "0";
+}
+
+async function leaderOf(names: readonly string[], firstPort: number): Promise<string> {
+  for (const [index, name] of names.entries()) {
+    const { leader, header } = await statusOf(firstPort + index);
+    if (leader === header.member_id) return name;
+  }
+  throw new Error("etcd has no leader");
+}
+
+interface EtcdStatus {
+  readonly header: { readonly member_id: string };
+  readonly leader?: string;
+}
+
+/** @throws Error if the member does not answer. */
+async function statusOf(port: number): Promise<EtcdStatus> {
+  const path = "/v3/maintenance/status";
+  const call = { host: HOST, port, path, body: {}, timeoutMs: STATUS_MS_MAX };
+  const answer = await callHttp({ ...call, method: "POST" });
+  if (answer.status !== 200) throw new Error(`etcd answered with status ${answer.status}`);
+  return JSON.parse(answer.body) as EtcdStatus;
 }

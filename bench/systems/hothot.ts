@@ -71,6 +71,7 @@ async function start(
       protocol: "resp",
       processes: processesOf(state),
       nodes: state.nodes.length,
+      httpPorts: state.nodes.map((node) => node.httpPort),
       endpoints: (clients) => endpoints(state, clients),
       stop: () => stopProcess(supervisor),
     };

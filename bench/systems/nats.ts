@@ -9,7 +9,8 @@ import { type SetupKind, until } from "./setup.ts";
 
 const HOST = "127.0.0.1";
 const SERVERS = 3;
-const REQUEST_MS_MAX = 5_000;
+const REQUEST_MS_MAX = 1_000;
+const START_MS_MAX = 60_000;
 
 export function natsSetup(name: string): SetupKind {
   return {
@@ -34,9 +35,11 @@ export function natsSetup(name: string): SetupKind {
           ];
           processes.push(await startProcess({ name: server, command: "nats-server", args, dir }));
         }
-        await until("the bucket is made", () => makeBucket(client));
-        await until("the bucket takes writes", async () =>
-          (await request(client, `$KV.${BUCKET}.ready`, "1")).startsWith('{"stream"'),
+        await until("the bucket is made", () => makeBucket(client), START_MS_MAX);
+        await until(
+          "the bucket takes writes",
+          async () => (await request(client, `$KV.${BUCKET}.ready`, "1")).startsWith('{"stream"'),
+          START_MS_MAX,
         );
         const endpoints = routes.map((_, index) => ({ host: HOST, port: client + index }));
         return {
@@ -44,6 +47,7 @@ export function natsSetup(name: string): SetupKind {
           processes,
           nodes: SERVERS,
           endpoints: async (clients) => (clients === "one" ? endpoints.slice(0, 1) : endpoints),
+          leader: () => leaderOf(client),
           stop,
         };
       } catch (error) {
@@ -81,8 +85,21 @@ async function makeBucket(port: number): Promise<boolean> {
   return true;
 }
 
+/** The server that leads the bucket's replicas. */
+async function leaderOf(port: number): Promise<string> {
+  const answer = await request(port, `$JS.API.STREAM.INFO.KV_${BUCKET}`, "");
+  const info = JSON.parse(answer) as { readonly cluster?: { readonly leader?: string } };
+  if (info.cluster?.leader === undefined) throw new Error("the bucket has no leader");
+  return info.cluster.leader;
+}
+
 /** Sends one request. @returns the payload of its answer. @throws Error if none comes in time. */
-function request(port: number, subject: string, payload: string): Promise<string> {
+export function request(
+  port: number,
+  subject: string,
+  payload: string,
+  timeoutMs = REQUEST_MS_MAX,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: HOST, port });
     const end = (then: () => void): void => {
@@ -90,7 +107,7 @@ function request(port: number, subject: string, payload: string): Promise<string
       then();
     };
     let text = "";
-    socket.setTimeout(REQUEST_MS_MAX, () => end(() => reject(new Error("NATS does not answer"))));
+    socket.setTimeout(timeoutMs, () => end(() => reject(new Error("NATS does not answer"))));
     socket.once("error", (error) => end(() => reject(error)));
     socket.on("data", (chunk) => {
       text += chunk.toString("latin1");

@@ -8,7 +8,7 @@ import type { Endpoint } from "../load/job.ts";
 import { logTail, type ServerProcess, startProcess, stopProcess } from "./server-process.ts";
 import { type ClientKind, type SetupKind, until } from "./setup.ts";
 
-const HOST = "127.0.0.1";
+export const HOST = "127.0.0.1";
 const CLUSTER_TIMEOUT_MS = 500;
 const COMMAND_MS_MAX = 30_000;
 
@@ -77,7 +77,7 @@ export function redisClusterSetup(name: string): SetupKind {
           protocol: "resp",
           processes,
           nodes: processes.length,
-          endpoints: (clients) => clusterEndpoints(base, clients),
+          endpoints: (clients) => clusterEndpoints(ports, clients),
           stop,
         };
       } catch (error) {
@@ -100,13 +100,19 @@ async function isWhole(ports: readonly number[]): Promise<boolean> {
   return true;
 }
 
-async function clusterEndpoints(port: number, clients: ClientKind): Promise<Endpoint[]> {
-  if (clients !== "routed") throw new Error("a Redis Cluster's clients have to know who has what");
-  const answer = (await ask(port, "CLUSTER", "SLOTS")) as [number, number, [string, number]][];
-  return answer.map(([first, last, [host, at]]) => ({ host, port: at, slots: [[first, last]] }));
+/** For clients that know the slots the primaries, for others all servers, of which most will redirect them. */
+async function clusterEndpoints(
+  ports: readonly number[],
+  clients: ClientKind,
+): Promise<Endpoint[]> {
+  const [first = 0] = ports;
+  if (clients !== "routed") return ports.map((port) => ({ host: HOST, port }));
+  const answer = (await ask(first, "CLUSTER", "SLOTS")) as [number, number, [string, number]][];
+  return answer.map(([from, to, [host, port]]) => ({ host, port, slots: [[from, to]] }));
 }
 
-async function startServer(
+/** Starts a server that keeps nothing on disk. @throws Error if it does not answer. */
+export async function startServer(
   dir: string,
   name: string,
   port: number,

@@ -19,6 +19,10 @@ export interface Setup {
   readonly processes: readonly ServerProcess[];
   /** Nodes among the processes; the others (witness, supervisor, sentinels) hold no keys. */
   readonly nodes: number;
+  /** Name of the process that the others follow, where there is one. */
+  leader?(): Promise<string>;
+  /** Where HotHot's nodes tell their metrics. */
+  readonly httpPorts?: readonly number[];
   endpoints(clients: ClientKind): Promise<readonly Endpoint[]>;
   /** Stops all of them and removes their data. */
   stop(): Promise<void>;

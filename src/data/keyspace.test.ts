@@ -322,3 +322,67 @@ test("writing in a read, or a key of another shard, is a bug and says so", () =>
   keyspace.beginRun(1, 1);
   assert.throws(() => keyspace.set("foo", "1", 0), { name: "AssertionError" });
 });
+
+test("a keyspace that is divided keeps all in one part or the other", () => {
+  const keys = Array.from({ length: 40 }, (_, index) => `key ${index}`);
+  const at = 8_000;
+  const keyspace = new Keyspace(WHOLE);
+  const entries = [
+    run(keyspace, 1, () => {
+      for (const key of keys) keyspace.set(key, key, key.endsWith("5") ? 5_000 : 0);
+    }),
+    run(keyspace, 2, () => {
+      for (const key of keys) if (key.endsWith("7")) keyspace.delete(key);
+    }),
+    run(keyspace, 3, () => {
+      for (const key of keys) if (key.endsWith("3")) keyspace.append(key, "!");
+    }),
+  ];
+  const before = new Map<string, unknown>();
+  keyspace.forEach((record) => {
+    before.set(record.key, record);
+  });
+  const part = keyspace.divide(at);
+  assert.deepEqual([keyspace.firstSlot, keyspace.lastSlot], [0, at - 1]);
+  assert.deepEqual([part.firstSlot, part.lastSlot], [at, 16_383]);
+  const after = new Map<string, unknown>();
+  for (const each of [keyspace, part]) {
+    each.forEach((record) => {
+      assert.equal(slotOf(record.key) >= at, each === part);
+      after.set(record.key, record);
+    });
+  }
+  assert.deepEqual(after, before);
+  assert.equal(keyspace.size + part.size, before.size);
+  // Deletions that are not committed, and ends, are known where their keys belong.
+  for (const each of [keyspace, part]) {
+    const own = keys.filter((key) => slotOf(key) >= at === (each === part));
+    const deleted = own.filter((key) => key.endsWith("7"));
+    const ending = own.filter((key) => key.endsWith("5"));
+    assert.ok(deleted.length > 0 && ending.length > 0);
+    for (const key of deleted)
+      assert.equal(
+        readSeq(each, () => each.value(key)),
+        2,
+      );
+    assert.equal(each.upkeep.tombstones, deleted.length);
+    assert.equal(each.upkeep.expiries, ending.length);
+    const ended = run(each, 9, () => each.expireDue(100), 6_000);
+    assert.deepEqual(ended.map((effect) => "key" in effect && effect.key).sort(), ending.sort());
+    each.committed(9);
+    assert.equal(each.upkeep.tombstones, 0);
+    run(each, 10, () => each.flush());
+    assert.equal(each.size, 0);
+  }
+  // Who applies the same entries with its own slots only comes to the same.
+  const replica = new Keyspace({ firstSlot: at, lastSlot: 16_383 });
+  for (const [index, effects] of entries.entries()) replica.apply(effects, index + 1);
+  const copied: unknown[] = [];
+  replica.forEach((record) => {
+    copied.push(record);
+  });
+  assert.deepEqual(
+    copied,
+    [...before.values()].filter((record) => slotOf((record as { key: string }).key) >= at),
+  );
+});

@@ -11,6 +11,7 @@ const HOLD_MS_MAX = 7 * 24 * 3_600_000;
 /** All that an administrator may ask of a node. */
 export function addAdminRoutes(app: Hono, driver: Driver): void {
   addTransferRoute(app, driver);
+  addSplitRoute(app, driver);
   addRecoverRoute(app, driver);
   addCopiesRoute(app, driver);
 }
@@ -23,6 +24,20 @@ function addTransferRoute(app: Hono, driver: Driver): void {
       return error(400, "shard must be a number and successor a node's name");
     }
     const reason = driver.transfer(shard as number, successor);
+    return reason === undefined
+      ? Response.json({ status: "success" }, { status: 202 })
+      : error(409, reason);
+  });
+}
+
+/** `POST /split` with `{"shard":0,"at":8192}`, `at` is optional: 202 once it has begun, 409 with the reason if it cannot. */
+function addSplitRoute(app: Hono, driver: Driver): void {
+  app.post("/split", async ({ req }) => {
+    const { shard, at } = await readFields(req.raw);
+    if (!Number.isSafeInteger(shard) || (at !== undefined && !Number.isSafeInteger(at))) {
+      return error(400, "shard must be a number, and at a slot, or left out");
+    }
+    const reason = driver.split(shard as number, at as number | undefined);
     return reason === undefined
       ? Response.json({ status: "success" }, { status: 202 })
       : error(409, reason);

@@ -59,6 +59,22 @@ describe("configurations from outside", () => {
     assert.deepEqual(parseConfiguration({ ...VALID, extra: 1 }), VALID);
   });
 
+  it("may have shards that were divided from others", () => {
+    const [first, second] = VALID.shards;
+    assert.ok(first !== undefined && second !== undefined);
+    const shards = [
+      { ...first, lastSlot: 99 },
+      second,
+      { ...first, id: 2, firstSlot: 5_000 },
+      { ...first, id: 3, firstSlot: 100, lastSlot: 4_999 },
+    ];
+    assert.deepEqual(parseConfiguration({ ...VALID, shards }), { ...VALID, shards });
+    assert.throws(
+      () => parseConfiguration({ ...VALID, shards: shards.slice(0, 3) }),
+      /leaves a gap/,
+    );
+  });
+
   it("are refused by name when their format is newer", () => {
     assert.throws(() => parseConfiguration({ format: 2 }), { code: "newer-format" });
   });

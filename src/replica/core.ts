@@ -69,6 +69,10 @@ const COPY_CHUNKS_PER_DRAIN = 1;
 const COPY_BURST_BYTES = 96 << 10;
 /** How long a learner that could be promoted waits for its other shards, in leases: each swap makes commands wait a little. */
 const GATHERING_LEASES = 10;
+/** Heartbeats for which a primary orders nothing, so that a handover or a division can be made. */
+const HANDOVER_BEATS = 2;
+/** A division needs all of it committed, on slow disks too, and is asked for again if it fails. */
+const SPLIT_BEATS = 4;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
@@ -1039,7 +1043,8 @@ export class Core implements CoreSurface, Host {
     const hasAll =
       shard.commitSeq === shard.log.lastSeq ||
       (aim.kind === "split" && this.mutant === "split-before-committed");
-    const isLate = monoMs - (handover.proposedMs ?? handover.startedMs) > 2 * heartbeatMs;
+    const beats = handover.aim.kind === "split" ? SPLIT_BEATS : HANDOVER_BEATS;
+    const isLate = monoMs - (handover.proposedMs ?? handover.startedMs) > beats * heartbeatMs;
     if (isLate && this.mutant !== "lost-transfer") {
       shard.handover = undefined;
       this.touch(shard.id);

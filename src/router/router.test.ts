@@ -193,6 +193,37 @@ describe("Router", () => {
     assert.equal(door.submitted.at(-1)?.request.isWrite, false);
   });
 
+  it("runs a transaction where its keys are now, not where they were when it was queued", () => {
+    const door = new LocalDoor(SHARDS);
+    const router = new Router(door);
+    const replies: Reply[] = [];
+    const sink = { answered: (reply: Reply) => replies.push(reply) };
+    router.execute({ commands: [["get", b]], watched: [], shard: 2 }, 1, sink);
+    assert.equal(door.submitted.at(-1)?.shard, 1);
+    const count = door.submitted.length;
+    router.execute(
+      {
+        commands: [
+          ["get", a],
+          ["get", b],
+        ],
+        watched: [],
+        shard: 1,
+      },
+      1,
+      sink,
+    );
+    router.execute(
+      { commands: [["get", b]], watched: [{ key: a, version: 0 }], shard: 1 },
+      1,
+      sink,
+    );
+    router.execute({ commands: [["dbsize"]], watched: [], shard: 0 }, 1, sink);
+    assert.equal(door.submitted.length, count);
+    for (const reply of replies.slice(1)) assert.match(refusal(reply as Refusal), /^CROSSSLOT/);
+    assert.equal(replies.length, 4);
+  });
+
   it("finds the one place of a command of a transaction", () => {
     const router = new Router(new LocalDoor(SHARDS));
     const place = (...args: string[]) => {

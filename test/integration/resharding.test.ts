@@ -5,14 +5,24 @@
 
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { killNode, latestState, type NodePlan, startNode } from "../../src/cli/cluster-state.ts";
+import {
+  killNode,
+  latestState,
+  type NodePlan,
+  processNames,
+  startNode,
+} from "../../src/cli/cluster-state.ts";
 import type { Statuses } from "../../src/cli/membership-cluster.ts";
 import { describeMotion, type Motion, motionsOf } from "../../src/cli/membership-progress.ts";
 import { askStatus } from "../../src/cli/node-view.ts";
 import { spreadOf } from "../../src/register/rebalance.ts";
 import type { Configuration } from "../../src/replica/configuration.ts";
 import type { NodeStatus } from "../../src/replica/surface.ts";
+import { dataDirectory } from "../support/data-dir.ts";
+import { cutPower } from "../support/power-loss.ts";
 import { RegisterLoad } from "../support/register-load.ts";
+import { untilWhole } from "../support/turns.ts";
+import { WriteLoad } from "../support/write-load.ts";
 import { nodeAt, sleep, startTestCluster, type TestCluster, until } from "./harness.ts";
 
 /** What the nodes that run say, and the newest document among them. */
@@ -96,14 +106,19 @@ function assertEven(configuration: Configuration): void {
 async function startLoad(
   t: TestContext,
   cluster: TestCluster,
-  options: { readonly nodes: number; readonly readShare: number; readonly rate: number },
+  options: {
+    readonly nodes: number;
+    readonly readShare: number;
+    readonly rate: number;
+    readonly keys?: number;
+  },
 ): Promise<RegisterLoad> {
   const ports = Array.from({ length: options.nodes }, (_, index) => {
     return placeOf(cluster, index).respPort;
   });
   const load = new RegisterLoad({
     ...{ ports, readShare: options.readShare, rate: options.rate },
-    ...{ connections: 15, keys: 20_000, padding: 200 },
+    ...{ connections: 15, keys: options.keys ?? 20_000, padding: 200 },
   });
   for (let node = cluster.state.nodes.length; node < options.nodes; node += 1) load.announce(node);
   await load.fill();
@@ -208,4 +223,64 @@ test("reshard-under-fire", { timeout: 240_000 }, async (t) => {
   assert.deepEqual(load.troubles, []);
   assert.deepEqual(await load.verify([0, 1, 2, 3]), []);
   t.diagnostic(`${load.counts.answered} commands answered, ${load.counts.unknown} at dying nodes`);
+});
+
+test("shards are divided, and spread", { timeout: 180_000 }, async (t) => {
+  const cluster = await startTestCluster(t, {
+    nodes: 3,
+    shards: 2,
+    args: ["--data-dir", dataDirectory(), "--durability", "fsync"],
+  });
+  const load = await startLoad(t, cluster, { nodes: 3, readShare: 0.5, rate: 300, keys: 3_000 });
+  const { status, stderr } = await cluster.hothot("split", "0", "9000");
+  assert.equal(status, 1);
+  assert.match(stderr, /from 1 to 8191/);
+  assert.match(await succeed(cluster, "split", "0", "100"), /new shard 2 has 100 to 8191/);
+  assert.match(await succeed(cluster, "split", "2"), /new shard 3 has 4146 to 8191/);
+  assert.deepEqual(load.troubles, []);
+  const startedAt = performance.now();
+  assert.match(await succeed(cluster, "split", "--shards", "6"), /There are 6 shards/);
+  t.diagnostic(`2 divisions in ${Math.round(performance.now() - startedAt)} ms`);
+  await succeed(cluster, "rebalance");
+  const divided = await untilInPlace(cluster);
+  assert.equal(divided.shards.length, 6);
+  assertEven(divided);
+  await sleep(500);
+  await load.stop();
+  assert.deepEqual(load.troubles, []);
+  assert.deepEqual(await load.verify([0, 1, 2]), []);
+  t.diagnostic(`${load.counts.answered} commands answered`);
+
+  // What the disks hold is the shards as they are now.
+  await cutPower(cluster);
+  for (const id of processNames(cluster.state)) await startNode(cluster.state, id);
+  await untilWhole(cluster);
+  assert.deepEqual(await load.verify([0, 1, 2]), []);
+});
+
+test("power loss of all nodes while shards are divided: fsync loses nothing", {
+  timeout: 180_000,
+}, async (t) => {
+  const cluster = await startTestCluster(t, {
+    shards: 1,
+    args: ["--data-dir", dataDirectory(), "--durability", "fsync"],
+  });
+  const ports = cluster.state.nodes.map((node) => node.respPort);
+  const load = new WriteLoad({ connections: 12, keys: 3_000, depth: 20, padding: 300, ports });
+  t.after(() => load.stop());
+  for (const shards of [2, 4]) {
+    load.start();
+    await sleep(1_000);
+    await succeed(cluster, "split", "--shards", String(shards));
+    // The keys of the new shards are still among those of the old ones, or on their way.
+    const cutMs = await cutPower(cluster);
+    await load.stop();
+    for (const id of processNames(cluster.state)) await startNode(cluster.state, id);
+    await untilWhole(cluster);
+    const { configuration } = await view(cluster);
+    assert.equal(configuration.shards.length, shards);
+    const { lost, wrong } = await load.judge(cutMs);
+    assert.deepEqual(wrong, []);
+    assert.equal(lost, 0);
+  }
 });

@@ -20,6 +20,7 @@ import {
   lacks,
   nodeAt,
   run,
+  sleep,
   startTestCluster,
   type TestCluster,
   until,
@@ -174,6 +175,46 @@ test("no-divergence-after-split", { skip, timeout: 120_000 }, async (t) => {
   assert.deepEqual(values[2], values[0]);
   for (const value of values[0] ?? []) assert.match(value ?? "", /^split [01]$/);
 });
+
+/** Nobody has to wait for a node at the end of such a line, though a command that it led may be in doubt. */
+const BAD_LINES = [
+  { what: "2 s of delay", impairment: { delay: { delayMs: 2_000, jitterMs: 200 } }, doubts: false },
+  // What TCP has lost it sends again after waits that double: with so much lost, some are longer than a command waits.
+  { what: "30 % of all packets lost", impairment: { lossShare: 0.3 }, doubts: true },
+] as const;
+
+for (const { what, impairment, doubts } of BAD_LINES) {
+  test(`slow-node-evicted: ${what}`, { skip, timeout: 120_000 }, async (t) => {
+    const { cluster, network } = await startBed(t, 3);
+    const numbers = new Numbers(cluster);
+    let isOver = false;
+    const writing = [0, 1].map(async (node) => {
+      while (!isOver) await numbers.write(node, 40);
+    });
+    const reading = (async () => {
+      while (!isOver) await numbers.read(2, 40);
+    })();
+    await sleep(500);
+    const before = numbers.acknowledged();
+    await network.impair({ n3: impairment });
+    await sleep(6_000);
+    isOver = true;
+    await Promise.all([...writing, reading]);
+    const during = numbers.acknowledged() - before;
+    await network.heal();
+    await cluster.untilReady();
+    t.diagnostic(
+      `${during} writes elsewhere, ${numbers.doubts.length} in doubt, the slowest took ${Math.round(numbers.slowestMs)} ms; ` +
+        `the node answered ${numbers.reads} reads and refused ${numbers.refusals.length}`,
+    );
+    assert.ok(during > 0, "the others write on");
+    for (const why of numbers.refusals) assert.match(why, CLEAR_REFUSAL);
+    for (const why of numbers.doubts) assert.match(why, /^UNCERTAIN /);
+    if (!doubts) assert.deepEqual(numbers.doubts, []);
+    await numbers.read(2, 40);
+    assert.deepEqual(numbers.stale, []);
+  });
+}
 
 test("gap-under-550ms: silent power-off and link down", { skip, timeout: 240_000 }, async (t) => {
   const { cluster } = await startBed(t, 3);
@@ -363,6 +404,80 @@ async function startBed(
   return { cluster, network: new BedNetwork(bed, HOTHOT) };
 }
 
+/** Counters that are only written at healthy nodes, each by one writer at a time, and read wherever it may be wrong. */
+class Numbers {
+  readonly #cluster: TestCluster;
+  readonly #clients = new Map<number, Client>();
+  /** What was acknowledged of each key last. */
+  readonly #values = new Map<string, number>();
+  /** Writes that were not acknowledged, and why. */
+  readonly doubts: string[] = [];
+  /** Reads that found less than what had been acknowledged before. */
+  readonly stale: string[] = [];
+  /** Reads that were not answered, and why. */
+  readonly refusals: string[] = [];
+  reads = 0;
+  slowestMs = 0;
+
+  constructor(cluster: TestCluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Writes acknowledged so far. */
+  acknowledged(): number {
+    return [...this.#values.values()].reduce((sum, value) => sum + value, 0);
+  }
+
+  /** Counts each of a node's own keys up. */
+  async write(node: number, count: number): Promise<void> {
+    const client = await this.#client(node);
+    await Promise.all(
+      Array.from({ length: count }, async (_, index) => {
+        const key = `of ${node}: ${index}`;
+        const value = (this.#values.get(key) ?? 0) + 1;
+        const startMs = performance.now();
+        try {
+          await client.set(key, value);
+          this.#values.set(key, value);
+        } catch (error) {
+          this.doubts.push(messageOf(error));
+        }
+        this.slowestMs = Math.max(this.slowestMs, performance.now() - startMs);
+      }),
+    );
+  }
+
+  /** Reads the keys of the first node at another, which may refuse, and may not be behind. */
+  async read(node: number, count: number): Promise<void> {
+    const client = await this.#client(node);
+    await Promise.all(
+      Array.from({ length: count }, async (_, index) => {
+        const key = `of 0: ${index}`;
+        const least = this.#values.get(key) ?? 0;
+        try {
+          const value = Number(await client.get(key));
+          this.reads += 1;
+          if (value < least) this.stale.push(`${key} is ${value}, and was ${least} before`);
+        } catch (error) {
+          this.refusals.push(messageOf(error));
+        }
+      }),
+    );
+  }
+
+  async #client(node: number): Promise<Client> {
+    const known = this.#clients.get(node);
+    if (known !== undefined) return known;
+    const client = await this.#cluster.client(node);
+    this.#clients.set(node, client);
+    return client;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Takes each lock at a node, one after the other so that they span its loss of the lease, and sees which it gives. */
 async function acceptances(
   client: Client,
@@ -376,7 +491,7 @@ async function acceptances(
       try {
         if ((await client.set(key, id, { condition: "NX" })) === "OK") accepted.add(key);
       } catch (error) {
-        refusals.push(error instanceof Error ? error.message : String(error));
+        refusals.push(messageOf(error));
       }
     }),
   );

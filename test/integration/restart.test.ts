@@ -108,10 +108,10 @@ test("no-cascade: the heap of who survives stays flat", { timeout: 240_000 }, as
   assert.ok(late < 1.5 * early + 10, `it grew from ${early} to ${late} MiB`);
 });
 
-// 200 times in the report, 3 x 5 here for the time it takes; a burst of kills of one node, some before it even listens.
+// 200 times in the report, 3 x 12 here for the time it takes; a burst of kills of one node, some before it even listens.
 test("empty-restart-harmless", { timeout: 240_000 }, async (t) => {
   const cluster = await startTestCluster(t, { args: storeArguments() });
-  await restartAtOnce(t, cluster, { kills: 5, pauseMs: [50, 1_200] });
+  await restartAtOnce(t, cluster, { kills: 12, pauseMs: [20, 700] });
 });
 
 // With a long lease the empty node is back, and speaks to the others, before anybody has come to suspect it. The lease is short

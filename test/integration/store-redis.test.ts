@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { setImmediate as turn } from "node:timers/promises";
+import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { Effect } from "../../src/data/effect.ts";
 import { Prng } from "../../src/kit/prng.ts";
 import { EntryBatch } from "../../src/replica/entry-batch.ts";
@@ -8,7 +8,7 @@ import type { JournalItem } from "../../src/replica/journal.ts";
 import { type OpenRedisStoreOptions, openRedisStore } from "../../src/store/open-redis-store.ts";
 import { type OpenedStore, openAndLoadBy } from "../support/opened-store.ts";
 import { type OracleReply, RedisOracle } from "../support/redis-oracle.ts";
-import { begun, StoreShard } from "../support/store-shard.ts";
+import { begun, StoreShard, sourceOf } from "../support/store-shard.ts";
 import { written } from "../support/store-writer.ts";
 
 const { HOTHOT_SEED } = process.env;
@@ -176,4 +176,84 @@ test(`a store whose connection breaks is what it was at some entry (HOTHOT_SEED=
     await opened.store.close();
   }
   assert.ok(seq > 0);
+});
+
+test(`a shard that is divided is divided in the server too (HOTHOT_SEED=${seed})`, async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  const random = new Prng(seed);
+  const draw = (shard: StoreShard, round: number): JournalItem => {
+    const key = `key ${random.below(60)}`;
+    const value = `${round}-${random.below(1_000)}`;
+    return entry(
+      shard,
+      random.pick<Effect>([
+        { kind: "set", key, value, expireAtMs: 0 },
+        { kind: "append", key, bytes: "+" },
+        { kind: "expire", key, expireAtMs: Date.now() + 3_600_000 },
+        { kind: "delete", key },
+      ]),
+    );
+  };
+  for (let round = 0; round < 6; round++) {
+    await bed.ask("FLUSHDB");
+    const shards = new Map([[0, new StoreShard(0)]]);
+    const contents = new Map<string, unknown>();
+    const note = (): void => {
+      for (const [id, shard] of shards) contents.set(`${id} ${shard.seq}`, shard.contents());
+    };
+    const options = {
+      source: sourceOf(shards),
+      checkpoints: { everyMs: 0, logBytes: 500, sliceKeys: 3, sliceBytes: 60, pauseMs: 1 },
+    };
+    const first = shards.get(0) ?? assert.fail();
+    const opened = await open(bed.url, first, options);
+    await append(opened, begun(0));
+    const items: JournalItem[] = [];
+    for (let i = 0; i < 100; i++) items.push(draw(first, round));
+    const at = 4_000 + random.below(8_000);
+    const part = first.divide(1, at);
+    shards.set(1, part);
+    note();
+    opened.store.append([...items, { kind: "divided", shard: 0, into: 1, at }]);
+    for (let i = random.below(25); i >= 0 && opened.failure() === undefined; i--) {
+      opened.store.append([draw(first, round), draw(part, round)]);
+      note();
+      await turn();
+    }
+    await bed.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    while (opened.failure() === undefined) {
+      opened.store.append([draw(first, round)]);
+      note();
+      await turn();
+    }
+    await opened.store.close();
+
+    const again = await open(bed.url, first, options);
+    assert.deepEqual(again.damages, []);
+    for (const [id, found] of again.restored.shards) {
+      if (!again.restored.shards.has(1)) break;
+      assert.deepEqual(found.contents(), contents.get(`${id} ${found.seq}`), `shard ${id}`);
+      shards.set(id, found);
+    }
+    if (again.restored.shards.has(1)) {
+      const [left, right] = [shards.get(0), shards.get(1)];
+      assert.ok(left !== undefined && right !== undefined);
+      await append(again, [draw(left, round), draw(right, round)]);
+      const isSettled = async (): Promise<boolean> => {
+        const names = (await bed.ask("KEYS", "key *")) as readonly string[];
+        const expected = [...left.keys.keys(), ...right.keys.keys()];
+        return (
+          again.store.status().shards.every(({ dirtyKeys }) => dirtyKeys === 0) &&
+          [...names].sort().join() === expected.sort().join()
+        );
+      };
+      for (let i = 0; i < 500 && !(await isSettled()); i++) await sleep(20);
+      assert.ok(await isSettled(), "people find the keys of both, and no others");
+      for (const { key, value } of [...left.contents(), ...right.contents()]) {
+        assert.equal(await bed.ask("GET", key), value);
+      }
+    }
+    await again.store.close();
+  }
 });

@@ -50,6 +50,22 @@ export const CELLS: readonly CellKind[] = [
   cell("mixed16-zipf", "90/10 ×16, Zipf", MIXED, { distribution: "zipf", pipeline: 16 }),
   cell("incr", "INCR, one hot key", INCR),
   cell("incr16", "INCR ×16, one hot key", INCR, { pipeline: 16 }),
+  cell("ycsb-a", "YCSB A: 50 % read, 50 % update", mix(0.5), { distribution: "zipf" }),
+  cell("ycsb-b", "YCSB B: 95 % read, 5 % update", mix(0.95), { distribution: "zipf" }),
+  cell("ycsb-c", "YCSB C: read", GET, { distribution: "zipf" }),
+  cell("ycsb-d", "YCSB D: 95 % read of the latest, 5 % insert", [
+    { operation: "latest", share: 0.95 },
+    { operation: "insert", share: 0.05 },
+  ]),
+  cell(
+    "ycsb-f",
+    "YCSB F: 50 % read, 50 % read-modify-write",
+    [
+      { operation: "get", share: 0.5 },
+      { operation: "read-modify-write", share: 0.5 },
+    ],
+    { distribution: "zipf" },
+  ),
 ];
 
 /** Reads of so great a share, and the rest writes. */

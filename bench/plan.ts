@@ -48,6 +48,10 @@ export const FULL: readonly Section[] = [
       ...["mixed-zipf", "mixed16-zipf"],
     ],
   }),
+  section("ycsb", "YCSB", {
+    systems: ["hothot3", "redis-wait2", "redis"],
+    cells: ["ycsb-a", "ycsb-b", "ycsb-c", "ycsb-d", "ycsb-f"],
+  }),
 ];
 
 /** What continuous integration runs. */

@@ -56,6 +56,8 @@ export class Runner {
   readonly #options: RunOptions;
   readonly #generators: Generators;
   readonly #setups = new Map<SetupKind, Setup>();
+  /** Keys that each was given beyond its key space. */
+  readonly #inserts = new Map<Setup, number>();
   /** Bytes of the values that each holds. */
   readonly #filled = new Map<Setup, number>();
 
@@ -136,6 +138,7 @@ export class Runner {
     };
     const before = bytesBetween(setup.processes);
     const result = await this.#generators.run(job);
+    this.#inserts.set(setup, (this.#inserts.get(setup) ?? 0) + result.inserts);
     const after = bytesBetween(setup.processes);
     const bytes =
       before === undefined || after === undefined ? undefined : bytesSince(before, after);
@@ -144,13 +147,14 @@ export class Runner {
 
   async #base(
     system: SystemKind,
-  ): Promise<Pick<LoadJob, "protocol" | "endpoints" | "keys" | "seed" | "wait">> {
+  ): Promise<Pick<LoadJob, "protocol" | "endpoints" | "keys" | "firstInsert" | "seed" | "wait">> {
     const setup = this.setupOf(system);
     const { keys, seed } = this.#options;
     return {
       protocol: setup.protocol,
       endpoints: await setup.endpoints(system.clients),
       keys,
+      firstInsert: keys + (this.#inserts.get(setup) ?? 0),
       seed,
       ...(system.wait === undefined ? {} : { wait: system.wait }),
     };

@@ -2,6 +2,7 @@
 
 import type { Prng } from "../../src/kit/prng.ts";
 import type { OperationKind, Part } from "./job.ts";
+import type { KeySource } from "./keys.ts";
 
 /** What connections send at a time. */
 export interface Batch {
@@ -15,6 +16,10 @@ export interface Batch {
   readonly replies: number;
   readonly operations: number;
   readonly writes: number;
+  /** Where its keys come from, if not from the connection's own source. */
+  readonly source?: KeySource;
+  /** What is sent when it was answered, on the same key, before it counts as done. */
+  readonly follow?: Batch;
 }
 
 /** Puts a batch together. */
@@ -61,7 +66,7 @@ export class BatchBuilder {
 
 /** Whether the operation changes something. */
 export function isWrite(operation: OperationKind): boolean {
-  return operation !== "get";
+  return operation !== "get" && operation !== "latest";
 }
 
 /**

@@ -30,6 +30,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #keys: KeySource;
   #streamId = 1;
+  #lastKey = 0;
   #isEnded = false;
 
   private constructor(index: number, endpoint: Endpoint, dialect: Dialect, keys: KeySource) {
@@ -77,9 +78,27 @@ export class Connection {
 
   /** Sends a batch with the next keys. */
   send(batch: Batch): void {
-    const { bytes, keyEnds, streamIds } = batch;
-    for (let index = 0; index < keyEnds.length; index += 1)
-      patchKey(bytes, keyEnds[index] as number, this.#keys.next());
+    const { bytes, keyEnds, source = this.#keys } = batch;
+    for (let index = 0; index < keyEnds.length; index += 1) {
+      this.#lastKey = source.next();
+      patchKey(bytes, keyEnds[index] as number, this.#lastKey);
+    }
+    this.#sendPatched(batch);
+  }
+
+  /** Sends a batch of one operation with the last key of the one before. */
+  sendOnSameKey(batch: Batch): void {
+    for (const end of batch.keyEnds) patchKey(batch.bytes, end, this.#lastKey);
+    this.#sendPatched(batch);
+  }
+
+  close(): void {
+    this.#isEnded = true;
+    this.#socket.destroy();
+  }
+
+  #sendPatched(batch: Batch): void {
+    const { bytes, streamIds } = batch;
     // Each stream's number, which is odd, stands in two places.
     for (let index = 0; index < streamIds.length; index += 1)
       bytes.writeUInt32BE(this.#streamId + (index & ~1), streamIds[index] as number);
@@ -88,11 +107,6 @@ export class Connection {
     this.#socket.write(bytes);
     // What the kernel has not taken at once is still read by the socket, so it may not be written over.
     if (this.#socket.writableLength > 0) batch.bytes = Buffer.from(bytes);
-  }
-
-  close(): void {
-    this.#isEnded = true;
-    this.#socket.destroy();
   }
 
   #onRead(count: number): boolean {

@@ -12,7 +12,15 @@ import type { Dialect } from "./dialect.ts";
 import { EtcdDialect } from "./etcd.ts";
 import { Histogram } from "./histogram.ts";
 import type { Answer, CpuSample, Endpoint, LoadJob, LoadResult } from "./job.ts";
-import { KEYS_MAX, KeySequence, type KeySource, pickers, sequences } from "./keys.ts";
+import {
+  KEYS_MAX,
+  KeySequence,
+  type KeySource,
+  LatestKeys,
+  NewKeys,
+  pickers,
+  sequences,
+} from "./keys.ts";
 import { NatsDialect } from "./nats.ts";
 import { type Batches, ClosedPace, fill, OpenPace, type Tally } from "./paces.ts";
 import { RespDialect } from "./resp.ts";
@@ -91,7 +99,8 @@ async function load(
   const prng = new Prng(job.seed);
   const latency = new Histogram();
   const tally: Tally = { latency, lateness: new Histogram(), operations: 0, writes: 0 };
-  const batches = batchesOf(job, dialect, connections.length, prng);
+  const newKeys = new NewKeys(job.firstInsert);
+  const batches = batchesOf(job, dialect, connections.length, { prng, newKeys });
   let overloaded: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     overloaded = reject;
@@ -135,6 +144,7 @@ async function load(
     shortWaits: sum(connections, (each) => each.reader.shortWaits),
     ...(firstError === undefined ? {} : { firstError }),
     writesInAll: tally.writes,
+    inserts: newKeys.count,
     cpuBefore: begin.cpu,
     cpuAfter: end.cpu,
     generatorCpu: end.ownCpu - begin.ownCpu,
@@ -142,12 +152,36 @@ async function load(
 }
 
 /** The batches of each connection; one list for all where the protocol lets them share. */
-function batchesOf(job: LoadJob, dialect: Dialect, connections: number, prng: Prng): Batches {
+function batchesOf(
+  job: LoadJob,
+  dialect: Dialect,
+  connections: number,
+  { prng, newKeys }: { readonly prng: Prng; readonly newKeys: NewKeys },
+): Batches {
   const count = job.parts.length > 1 ? MIXED_BATCHES : 1;
+  const latest = job.parts.some((part) => part.operation === "latest")
+    ? new LatestKeys(newKeys, job.keys, connections, job.seed)
+    : undefined;
   const make = (connection: number): Batch[] =>
-    drawOperations(job.parts, job.pipeline, count, prng).map((operations) =>
-      dialect.batch(operations, connection),
-    );
+    drawOperations(job.parts, job.pipeline, count, prng).map((operations) => {
+      const [only] = operations;
+      switch (operations.length === 1 ? only : undefined) {
+        case "insert":
+          return { ...dialect.batch(["set"], connection), source: newKeys };
+        case "latest":
+          return {
+            ...dialect.batch(["get"], connection),
+            ...(latest === undefined ? {} : { source: latest }),
+          };
+        case "read-modify-write":
+          return {
+            ...dialect.batch(["get"], connection),
+            follow: dialect.batch(["set"], connection),
+          };
+        default:
+          return dialect.batch(operations, connection);
+      }
+    });
   if (!dialect.sharesBatches) return Array.from({ length: connections }, (_, index) => make(index));
   const shared = make(0);
   return new Array<Batch[]>(connections).fill(shared);

@@ -3,8 +3,15 @@
 /** The protocols that the generator speaks. */
 export type Protocol = "resp" | "etcd" | "nats";
 
-/** One kind of operation. */
-export type OperationKind = "get" | "set" | "incr";
+/** One kind of operation. Those of the second line are for batches of one. */
+export type OperationKind =
+  | "get"
+  | "set"
+  | "incr"
+  /** A write of a key that was not there; a read of one that was written lately; a read, then a write of the same key. */
+  | "insert"
+  | "latest"
+  | "read-modify-write";
 
 /** An operation and its part of the load; the shares of a job add up to 1. */
 export interface Part {
@@ -57,6 +64,8 @@ export interface LoadJob {
   readonly parts: readonly Part[];
   /** Number of keys, from 0. */
   readonly keys: number;
+  /** The first key that `insert` writes; `keys` or more. */
+  readonly firstInsert: number;
   readonly distribution: Distribution;
   readonly valueBytes: number;
   readonly wait?: Wait;
@@ -100,6 +109,8 @@ export interface LoadResult {
   readonly firstError?: string;
   /** Writes answered since the connections were made, the warm-up included. */
   readonly writesInAll: number;
+  /** Keys that were inserted, the warm-up included. */
+  readonly inserts: number;
   readonly cpuBefore: CpuSample;
   readonly cpuAfter: CpuSample;
   /** Processor time of the generator, µs. */

@@ -103,6 +103,51 @@ export class KeySequence implements KeySource {
   }
 }
 
+/** Gives keys that were never given before, from a first one on. */
+export class NewKeys implements KeySource {
+  readonly #first: number;
+  #next: number;
+
+  constructor(first: number) {
+    this.#first = first;
+    this.#next = first;
+  }
+
+  get count(): number {
+    return this.#next - this.#first;
+  }
+
+  next(): number {
+    const key = this.#next;
+    this.#next += 1;
+    return key;
+  }
+
+  /** The newest key that is surely there: those just given may be under way. */
+  newestSettled(underWayMax: number): number {
+    return this.#next - 1 - underWayMax;
+  }
+}
+
+/** Gives keys of which the newest are the most popular, by Zipf's law over their age. */
+export class LatestKeys implements KeySource {
+  readonly #newKeys: NewKeys;
+  readonly #underWayMax: number;
+  readonly #ages: KeyPicker;
+
+  /** @param underWayMax inserts that may be unanswered at a time. */
+  constructor(newKeys: NewKeys, keys: number, underWayMax: number, seed: number) {
+    const prng = new Prng(seed);
+    this.#newKeys = newKeys;
+    this.#underWayMax = underWayMax;
+    this.#ages = new KeyPicker(zipfRanks(keys - underWayMax, prng), keys, prng.uint32());
+  }
+
+  next(): number {
+    return this.#newKeys.newestSettled(this.#underWayMax) - this.#ages.next();
+  }
+}
+
 /** A source of random keys for each endpoint. */
 export function pickers(
   endpoints: readonly Endpoint[],
@@ -156,6 +201,11 @@ function slotsOf(keys: number): Uint16Array {
 
 /** Draws keys by Zipf's law; which keys are the popular ones follows from a hash of their rank, as in YCSB. */
 function zipfDraws(keys: number, prng: Prng): Uint32Array {
+  return zipfRanks(keys, prng).map((rank) => (Math.imul(rank + 1, 0x9e3779b1) >>> 0) % keys);
+}
+
+/** Draws ranks by Zipf's law, 0 for the most popular. */
+function zipfRanks(keys: number, prng: Prng): Uint32Array {
   const sums = new Float64Array(keys);
   let sum = 0;
   for (let rank = 0; rank < keys; rank += 1) {
@@ -171,6 +221,6 @@ function zipfDraws(keys: number, prng: Prng): Uint32Array {
       if ((sums[middle] as number) < wanted) low = middle + 1;
       else high = middle;
     }
-    return (Math.imul(low + 1, 0x9e3779b1) >>> 0) % keys;
+    return low;
   });
 }

@@ -53,6 +53,11 @@ export class ClosedPace {
   #finish(connection: Connection): void {
     const nowMs = performance.now();
     const batch = connection.batch as Batch;
+    if (batch.follow !== undefined) {
+      connection.batch = batch.follow;
+      connection.sendOnSameKey(batch.follow);
+      return;
+    }
     const tally = this.#tally;
     tally.latency.record((nowMs - connection.sentMs) * 1_000);
     tally.operations += batch.operations;

@@ -59,6 +59,8 @@ export class RespDialect implements Dialect {
       case "incr":
         builder.add(request("INCR", HOT_KEY));
         return;
+      default:
+        throw new Error(`${operation} is no single command`);
     }
   }
 }

@@ -1,5 +1,6 @@
 /** NATS with JetStream: three servers and one bucket of its key-value store, three replicas in memory. */
 
+import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { freePortRanges } from "../../test/integration/harness.ts";
@@ -111,15 +112,18 @@ export function request(
     socket.once("error", (error) => end(() => reject(error)));
     socket.on("data", (chunk) => {
       text += chunk.toString("latin1");
-      const message = /\r\nMSG \S+ 1 (\d+)\r\n/.exec(`\r\n${text}`);
+      // Between the subscription's number and the length may stand another subject, even an empty one.
+      const message = /\r\nMSG \S+ 1 (?:\S* )?(\d+)\r\n/.exec(`\r\n${text}`);
       if (message === null) return;
       const from = message.index + message[0].length - 2;
       const length = Number(message[1]);
       if (text.length >= from + length) end(() => resolve(text.slice(from, from + length)));
     });
     const options = JSON.stringify({ verbose: false });
+    // Several may ask at a time, and each must hear its own answer only.
+    const inbox = `_INBOX.${randomUUID()}`;
     socket.write(
-      `CONNECT ${options}\r\nSUB _INBOX.once 1\r\nPUB ${subject} _INBOX.once ${payload.length}\r\n${payload}\r\n`,
+      `CONNECT ${options}\r\nSUB ${inbox} 1\r\nPUB ${subject} ${inbox} ${payload.length}\r\n${payload}\r\n`,
     );
   });
 }

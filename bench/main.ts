@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { MAIN_CELLS } from "./cells.ts";
 import { Generators } from "./generator-process.ts";
-import { chosen, FULL, findSystem, QUICK, type Section, sectionsNamed } from "./plan.ts";
+import { chosen, FULL, findSystem, QUICK, type Section, sectionsNamed, withBase } from "./plan.ts";
 import { providePrograms } from "./programs.ts";
 import { markdownOf, summaryOf } from "./report/markdown.ts";
 import { originOf } from "./report/origin.ts";
@@ -39,6 +39,7 @@ Without options, everything: some 40 minutes; the results go to bench/results.
   --many-keys COUNT   keys of the studies about many keys (default: 5000000)
   --data-root DIR     where the systems keep what they write (default: /dev/shm if there is one)
   --hothot FILE       another build's dist/src/main/hothot.js
+  --base FILE         another build, measured beside this one in the same rounds
   --plain             keep HotHot's nodes from raising their priority
   --out DIR           where the results go (default: bench/results; with --quick, --systems or --only nowhere)
   --assert            fail if a ratio is far below what it should be, as continuous integration does`;
@@ -61,6 +62,7 @@ const { values } = parseArgs({
     "many-keys": { type: "string", default: "5000000" },
     "data-root": { type: "string", default: existsSync(MEMORY_DISK) ? MEMORY_DISK : tmpdir() },
     hothot: { type: "string", default: HOTHOT },
+    base: { type: "string" },
     plain: { type: "boolean", default: false },
     out: { type: "string" },
     assert: { type: "boolean", default: false },
@@ -71,7 +73,9 @@ if (values.help) say(USAGE);
 else await main();
 
 async function main(): Promise<void> {
-  const { sections, studies } = planned();
+  const { sections: usual, studies } = planned();
+  const base = values.base === undefined ? undefined : resolve(values.base);
+  const sections = base === undefined ? usual : usual.map((section) => withBase(section, base));
   const rounds = countOf("rounds", values.rounds ?? (values.quick ? "2" : "5"));
   const seconds = countOf("seconds", values.seconds ?? (values.quick ? "1" : "2"));
   const keys = countOf("keys", values.keys);
@@ -92,6 +96,7 @@ async function main(): Promise<void> {
     "measured part of a cell": `${seconds} s`,
     keys: String(keys),
     "data on": values["data-root"],
+    ...(values.hothot === HOTHOT ? {} : { "HotHot's build": values.hothot }),
     "HotHot's priority": values.plain ? "the usual one" : "raised by itself, if it may",
   });
   const generators = new Generators();

@@ -1,6 +1,7 @@
 /** What a run measures: sections, each of which compares some systems under some cells in interleaved rounds. */
 
 import { CELLS, type CellKind, MAIN_CELLS } from "./cells.ts";
+import type { SetupKind } from "./systems/setup.ts";
 import { SYSTEMS, type SystemKind } from "./systems.ts";
 
 export interface Section {
@@ -87,6 +88,40 @@ function section(
     systems: parts.systems.map(findSystem),
     cells: parts.cells.map(findCell),
   };
+}
+
+/**
+ * Adds to each system that is HotHot the same of another build, to compare the two in the same rounds.
+ * @param script the other build's `hothot.js`.
+ */
+export function withBase(section: Section, script: string): Section {
+  const setups = new Map<SetupKind, SetupKind>();
+  const baseOf = (setup: SetupKind): SetupKind => {
+    const known = setups.get(setup);
+    if (known !== undefined) return known;
+    const base: SetupKind = {
+      ...setup,
+      name: `${setup.name}-base`,
+      description: `${setup.description}; the build ${script}`,
+      start: (options) => setup.start({ ...options, hothot: script }),
+    };
+    setups.set(setup, base);
+    return base;
+  };
+  const systems = section.systems.flatMap((system) =>
+    system.name.startsWith("hothot")
+      ? [
+          system,
+          {
+            ...system,
+            name: `${system.name}-base`,
+            title: `${system.title} (base)`,
+            setup: baseOf(system.setup),
+          },
+        ]
+      : [system],
+  );
+  return { ...section, systems };
 }
 
 /** @throws Error if there is none of this name. */

@@ -61,6 +61,15 @@ test("the report shows the newest epoch, leases, lag, dead nodes and failures by
   assert.match(report, /^2026-01-01T00:00:00\.000Z +n2 +n1 +2 +2 +365 ms +20 ms +430 ms$/m);
 });
 
+test("a node whose disk failed is named, whether it has left its shards or not", () => {
+  const report = describeCluster([
+    nodeView("n1", { shards: [SHARD], lacksDisk: true }),
+    nodeView("n2", { shards: [], lacksDisk: true, isDrained: true }),
+  ]).join("\n");
+  assert.match(report, /^n1 +disk failed /m);
+  assert.match(report, /^n2 +disk failed /m);
+});
+
 test("a cluster of which nobody answers has a report too", () => {
   const report = describeCluster([nodeView("n1", undefined, "paused")]).join("\n");
   assert.match(report, /^n1 +paused/m);

@@ -1,7 +1,12 @@
 /** `hothot status`: how a cluster stands, as its nodes tell it. */
 
 import type { Command } from "commander";
-import { type Failover, remainingMs, type ShardStatus } from "../replica/surface.ts";
+import {
+  type Failover,
+  type NodeStatus,
+  remainingMs,
+  type ShardStatus,
+} from "../replica/surface.ts";
 import { type NodeView, viewCluster } from "./node-view.ts";
 import { type Address, DEFAULT_DIR, parseAddress } from "./options.ts";
 import { formatTable, printLine } from "./output.ts";
@@ -54,10 +59,9 @@ function describeNodes(nodes: readonly NodeView[]): string[] {
       (sum, shard) => sum + (shard.role === "primary" ? shard.keys : 0),
       0,
     );
-    const standing = status.isDrained ? "drained" : status.isReady ? "ready" : "not ready";
     return [
       node.id,
-      standing,
+      stateOf(status),
       ...address,
       String(led),
       `${serving}/${status.shards.filter((shard) => shard.role !== "none").length}`,
@@ -69,6 +73,13 @@ function describeNodes(nodes: readonly NodeView[]): string[] {
     ["node", "state", "RESP", "HTTP", "primary of", "serves", "keys", "in flight"],
     rows,
   );
+}
+
+function stateOf({ lacksDisk, isDrained, isReady }: NodeStatus): string {
+  // It may have left everything for that, or serve what it can.
+  if (lacksDisk) return "disk failed";
+  if (isDrained) return "drained";
+  return isReady ? "ready" : "not ready";
 }
 
 /** How learners catch up, where any does. */

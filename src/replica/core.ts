@@ -553,6 +553,7 @@ export class Core implements CoreSurface, Host {
       incarnation: this.incarnation,
       version: configuration?.version ?? 0,
       isDrained: this.isDraining && this.#isDrained(),
+      lacksDisk: this.lacksDisk,
       isReady:
         this.#allShards.length > 0 &&
         this.#allShards.every((shard) => (shard.isHolder ? shard.serves : shard.canForward)),

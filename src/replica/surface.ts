@@ -255,6 +255,8 @@ export interface NodeStatus {
   readonly incarnation: Incarnation;
   readonly version: number;
   readonly isDrained: boolean;
+  /** Its disk has failed: it has left its shards, or takes no writes because nobody in sync has a disk that works. */
+  readonly lacksDisk: boolean;
   /** Serves every shard that it is an in-sync member of, and is one of every shard that lists it as a replica. */
   readonly isReady: boolean;
   readonly operations: number;

@@ -445,6 +445,9 @@ test("the disks of all nodes fail: nobody acknowledges, and who has a disk again
   for (const { id } of cluster.state.nodes) {
     assert.match(readFileSync(logPath(cluster.state, id), "utf8"), /the disk failed: /);
   }
+  for (const node of [0, 1, 2]) {
+    assert.ok((await cluster.status(node)).status.lacksDisk, `node ${node} says so`);
+  }
   const refused = await Promise.all([0, 1, 2].map((node) => writes(node, "no")));
   const codes = refused.flat().map((reply) => (isRefusal(reply) ? reply.code : "acknowledged"));
   assert.ok(!codes.includes("acknowledged"));

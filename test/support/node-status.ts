@@ -34,6 +34,7 @@ export function nodeStatus(over: Partial<NodeStatus> = {}): NodeStatus {
     incarnation: 1,
     version: 1,
     isDrained: false,
+    lacksDisk: false,
     isReady: true,
     operations: 0,
     shards: [],

@@ -628,6 +628,13 @@ export class Core implements CoreSurface, Host {
     }
     // Late answers are common; what is older than what this node has seen is refused whoever says it.
     if (configuration.version <= (current?.version ?? 0)) return;
+    if (current === undefined && this.#isOlderThanDisk(configuration)) {
+      this.emit({
+        kind: "warning",
+        text: "refused a configuration older than what the disk holds",
+      });
+      return;
+    }
     this.#configuration = configuration;
     this.#swaps.installed(configuration.version);
     for (const node of configuration.nodes) {
@@ -688,6 +695,15 @@ export class Core implements CoreSurface, Host {
     return parents;
   }
 
+  /** A shard on the disk is not what the document's is, nor what that was before it was divided: it was divided since. */
+  #isOlderThanDisk({ shards }: Configuration): boolean {
+    return [...this.#restored].some(([id, { log }]) => {
+      const record = shards[id];
+      const { firstSlot, lastSlot } = log.checkpoint;
+      return record === undefined || record.firstSlot !== firstSlot || record.lastSlot > lastSlot;
+    });
+  }
+
   #divideOff(parent: Shard, record: ShardRecord): Shard {
     // Whatever lies behind has a shard here already.
     if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
@@ -702,9 +718,7 @@ export class Core implements CoreSurface, Host {
   #shardOf(record: ShardRecord): Shard {
     const known = this.#shards[record.id];
     if (known !== undefined) return known;
-    let restored = this.#restored.get(record.id);
-    // Another register's word, or an older one's: what the disk has is of no use.
-    if (restored !== undefined && !covers(restored.log.checkpoint, record)) restored = undefined;
+    const restored = this.#restored.get(record.id);
     const shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
     if (restored !== undefined) shard.restore(restored.log);
     this.#add(shard);
@@ -1089,12 +1103,4 @@ export class Core implements CoreSurface, Host {
       assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
     }
   }
-}
-
-/** Whether a shard as a disk has it is the one of the document, or what it was before it was divided. */
-function covers(
-  stored: { readonly firstSlot: number; readonly lastSlot: number },
-  record: ShardRecord,
-): boolean {
-  return stored.firstSlot === record.firstSlot && stored.lastSlot >= record.lastSlot;
 }

@@ -58,8 +58,8 @@ export class Runner {
   readonly #setups = new Map<SetupKind, Setup>();
   /** Keys that each was given beyond its key space. */
   readonly #inserts = new Map<Setup, number>();
-  /** Bytes of the values that each holds. */
-  readonly #filled = new Map<Setup, number>();
+  /** What each holds: keys, and bytes of a value. */
+  readonly #filled = new Map<Setup, string>();
 
   constructor(generators: Generators, options: RunOptions) {
     this.#generators = generators;
@@ -92,11 +92,16 @@ export class Runner {
   }
 
   /** Writes every key once, so that each read finds something of the right size. */
-  async fill(system: SystemKind, valueBytes: number): Promise<void> {
+  async fill(
+    system: SystemKind,
+    valueBytes: number,
+    keys: number = this.#options.keys,
+  ): Promise<void> {
     const setup = this.setupOf(system);
-    if (this.#filled.get(setup) === valueBytes) return;
+    const content = `${keys} ${valueBytes}`;
+    if (this.#filled.get(setup) === content) return;
     const result = await this.#generators.run({
-      ...(await this.#base(system)),
+      ...(await this.#base(system, keys)),
       connections: FILL_CONNECTIONS,
       pipeline: FILL_PIPELINE,
       parts: [{ operation: "set", share: 1 }],
@@ -106,12 +111,12 @@ export class Runner {
       pids: [],
     });
     if (result.errors > 0) throw new Error(`${system.name} was not filled: ${result.firstError}`);
-    this.#filled.set(setup, valueBytes);
+    this.#filled.set(setup, content);
   }
 
   /** Runs a cell, again if it was disturbed. */
   async measure(system: SystemKind, cell: CellKind, pace: Pace): Promise<Measurement> {
-    await this.fill(system, cell.valueBytes);
+    await this.fill(system, cell.valueBytes, this.#keysOf(cell));
     let best: Measurement | undefined;
     for (let attempt = 1; attempt <= this.#options.attempts; attempt += 1) {
       const measurement = await this.#measureOnce(system, cell, pace);
@@ -127,7 +132,7 @@ export class Runner {
     const setup = this.setupOf(system);
     const all = [...this.#setups.values()].flatMap((each) => each.processes);
     const job: LoadJob = {
-      ...(await this.#base(system)),
+      ...(await this.#base(system, this.#keysOf(cell))),
       connections: cell.connections,
       pipeline: cell.pipeline,
       parts: cell.parts,
@@ -145,11 +150,16 @@ export class Runner {
     return toMeasurement(result, setup.processes, bytes);
   }
 
+  #keysOf(cell: CellKind): number {
+    return Math.min(this.#options.keys, cell.keysMax ?? this.#options.keys);
+  }
+
   async #base(
     system: SystemKind,
+    keys: number,
   ): Promise<Pick<LoadJob, "protocol" | "endpoints" | "keys" | "firstInsert" | "seed" | "wait">> {
     const setup = this.setupOf(system);
-    const { keys, seed } = this.#options;
+    const { seed } = this.#options;
     return {
       protocol: setup.protocol,
       endpoints: await setup.endpoints(system.clients),

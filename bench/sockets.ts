@@ -28,6 +28,15 @@ export function bytesBetween(processes: readonly ServerProcess[]): Map<string, n
   } catch {
     return undefined;
   }
+  return connectionBytes(text, own);
+}
+
+/**
+ * @param text what `ss -tinpHO` printed.
+ * @param own pids of the servers.
+ * @returns bytes sent, by connection and direction, of connections with a server at both ends.
+ */
+export function connectionBytes(text: string, own: ReadonlySet<number>): Map<string, number> {
   const sockets = text.split("\n").flatMap((line) => parseSocket(line) ?? []);
   const ours = sockets.filter((socket) => socket.pids.some((pid) => own.has(pid)));
   const ends = new Set(ours.map((socket) => socket.local));

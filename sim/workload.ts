@@ -1,5 +1,6 @@
 /** Simulated clients: they ask, record what they were told, and go elsewhere when their node is gone. */
 
+import { Command } from "../src/data/command.ts";
 import { Refusal, type Reply, Status } from "../src/data/reply.ts";
 import type { Action, KeyAction, OperationRecord, Result } from "../src/history/history.ts";
 import type { Prng } from "../src/kit/prng.ts";
@@ -319,7 +320,7 @@ export class Workload {
   #request(action: Action, asked: Asked): Request {
     const actions = action.kind === "multi" ? action.actions : [action];
     return {
-      commands: actions.map((part) => this.#command(part, asked)),
+      commands: actions.map((part) => Command.from(this.#command(part, asked))),
       isTransaction: action.kind === "multi",
       isWrite: actions.some(({ kind }) => kind !== "get" && kind !== "exists"),
       watched: [],

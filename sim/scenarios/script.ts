@@ -1,5 +1,6 @@
 /** Words that scripts are written in. Times in virtual ms. */
 
+import { Command } from "../../src/data/command.ts";
 import { Refusal, type Reply } from "../../src/data/reply.ts";
 import { slotOf } from "../../src/kit/crc16.ts";
 import type { NodeId } from "../../src/replica/configuration.ts";
@@ -108,7 +109,12 @@ export function command(
   onReply: (reply: Reply) => void = () => {},
 ): void {
   const isWrite = words[0] !== "GET";
-  const request: Request = { commands: [words], isTransaction: false, isWrite, watched: [] };
+  const request: Request = {
+    commands: [Command.from(words)],
+    isTransaction: false,
+    isWrite,
+    watched: [],
+  };
   const operation: SimOperation = { shard: 0, session: 0, request, answered: onReply };
   world.trace(node.id, () => `is told ${words.join(" ")}`);
   node.submit(operation);

@@ -1,15 +1,13 @@
 /** What the families of commands share in reading their arguments and in describing themselves. */
 
-import { assert } from "../kit/assert.ts";
+import type { Command } from "../data/command.ts";
 
-/** A command's arguments: binary strings, the name first. */
-export type Args = readonly string[];
+/** A command's arguments, the name first. */
+export type Args = Command;
 
-/** @returns the argument at `index`, which exists because the arity has been checked. */
+/** @returns the argument at `index` as a binary string; it exists because the arity has been checked. */
 export function arg(args: Args, index: number): string {
-  const value = args[index];
-  assert(value !== undefined, "the arity has been checked");
-  return value;
+  return args.text(index);
 }
 
 /** Positions of keys: one, after the name. */

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Command } from "../data/command.ts";
 import { MapReply, OK, Refusal, type Reply, Status } from "../data/reply.ts";
 import { ShardEngine } from "./shard-engine.ts";
 
@@ -248,7 +249,11 @@ for (const [title, lines] of Object.entries(conversations)) {
   test(title, () => {
     const engine = new ShardEngine({ firstSlot: 0, lastSlot: 16_383 });
     lines.forEach(([command, reply], i) => {
-      const request = { commands: [command.split(" ")], isTransaction: false, isWrite: true };
+      const request = {
+        commands: [Command.from(command.split(" "))],
+        isTransaction: false,
+        isWrite: true,
+      };
       const outcome = engine.run({ ...request, watched: [] }, i + 1, WALL_MS);
       assert.deepEqual(outcome.reply, reply, command);
     });

@@ -174,7 +174,7 @@ interface Conditions {
 
 function parseConditions(args: Args): Conditions | Refusal {
   const conditions: Conditions = { nx: false, xx: false, gt: false, lt: false };
-  for (let i = 3; i < args.length; i++) {
+  for (let i = 3; i < args.count; i++) {
     const option = arg(args, i);
     switch (option.toUpperCase()) {
       case "NX":

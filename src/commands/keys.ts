@@ -133,13 +133,13 @@ export const keyCommands: readonly DataCommand[] = [
 
 function del(keyspace: Keyspace, args: Args): Reply {
   let count = 0;
-  for (let i = 1; i < args.length; i++) if (keyspace.delete(arg(args, i))) count++;
+  for (let i = 1; i < args.count; i++) if (keyspace.delete(arg(args, i))) count++;
   return count;
 }
 
 function exists(keyspace: Keyspace, args: Args): Reply {
   let count = 0;
-  for (let i = 1; i < args.length; i++) if (keyspace.exists(arg(args, i))) count++;
+  for (let i = 1; i < args.count; i++) if (keyspace.exists(arg(args, i))) count++;
   return count;
 }
 
@@ -189,9 +189,9 @@ function copy(keyspace: Keyspace, args: Args): Reply {
 /** @returns whether the destination may be replaced. */
 function parseCopyOptions(args: Args): boolean | Refusal {
   let doesReplace = false;
-  for (let i = 3; i < args.length; i++) {
+  for (let i = 3; i < args.count; i++) {
     const name = arg(args, i).toUpperCase();
-    const text = args[i + 1];
+    const text = args.at(i + 1);
     if (name === "REPLACE") {
       doesReplace = true;
     } else if (name === "DB" && text !== undefined) {
@@ -210,6 +210,6 @@ function parseCopyOptions(args: Args): boolean | Refusal {
 /** Answers each key's version, for the router to keep until EXEC. A client gets OK for it. */
 function watch(keyspace: Keyspace, args: Args): Reply {
   const versions: number[] = [];
-  for (let i = 1; i < args.length; i++) versions.push(keyspace.version(arg(args, i)));
+  for (let i = 1; i < args.count; i++) versions.push(keyspace.version(arg(args, i)));
   return versions;
 }

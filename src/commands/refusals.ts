@@ -1,5 +1,6 @@
 /** The error answers of the data commands, with Redis's own codes and texts. */
 
+import type { Command } from "../data/command.ts";
 import { Refusal } from "../data/reply.ts";
 
 const err = (message: string) => new Refusal("ERR", message);
@@ -44,13 +45,12 @@ export function wrongArity(command: string): Refusal {
   return err(`wrong number of arguments for '${command}' command`);
 }
 
-/** @param args the command as the client sent it, the name first. */
-export function unknownCommand(args: readonly string[]): Refusal {
+/** @param command as the client sent it. */
+export function unknownCommand(command: Command): Refusal {
   let shown = "";
-  for (const arg of args.slice(1)) {
-    if (shown.length >= 128) break;
-    shown += `'${arg.slice(0, 128 - shown.length)}' `;
+  for (let i = 1; i < command.count && shown.length < 128; i++) {
+    shown += `'${command.text(i).slice(0, 128 - shown.length)}' `;
   }
-  const name = (args[0] ?? "").slice(0, 128);
+  const name = command.text(0).slice(0, 128);
   return err(`unknown command '${name}', with args beginning with: ${shown}`);
 }

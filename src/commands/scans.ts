@@ -98,9 +98,9 @@ function dbSize(keyspace: Keyspace): Reply {
 
 /** In whatever way it is asked for, it is done when it is answered. */
 function flush(keyspace: Keyspace, args: Args): Reply {
-  const way = args[1]?.toUpperCase();
+  const way = args.at(1)?.toUpperCase();
   const isKnown = way === undefined || way === "SYNC" || way === "ASYNC";
-  if (args.length > 2 || !isKnown) return SYNTAX_ERROR;
+  if (args.count > 2 || !isKnown) return SYNTAX_ERROR;
   keyspace.flush();
   return OK;
 }
@@ -120,7 +120,7 @@ function keys(keyspace: Keyspace, args: Args): Reply {
  * from which the key follows. Without it, it is 0.
  */
 function randomKey(keyspace: Keyspace, args: Args): Reply {
-  const random = parseInteger(args[1] ?? "0");
+  const random = parseInteger(args.at(1) ?? "0");
   if (typeof random !== "number" || random < 0) return NOT_AN_INTEGER;
   keyspace.noteAll();
   if (keyspace.size === 0) return null;
@@ -183,8 +183,8 @@ function parseScanOptions(args: Args): ScanOptions | Refusal {
     count: SCAN_COUNT_DEFAULT,
     type: undefined,
   };
-  for (let i = 2; i < args.length; i += 2) {
-    const text = args[i + 1];
+  for (let i = 2; i < args.count; i += 2) {
+    const text = args.at(i + 1);
     if (text === undefined) return SYNTAX_ERROR;
     switch (arg(args, i).toUpperCase()) {
       case "MATCH":

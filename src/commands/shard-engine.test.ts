@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomCommand } from "../../test/support/random-commands.ts";
+import { Command } from "../data/command.ts";
 import type { Effect, KeyRecord } from "../data/effect.ts";
 import { NULL_ARRAY, OK, Refusal } from "../data/reply.ts";
 import { slotOf } from "../kit/crc16.ts";
@@ -17,11 +18,11 @@ const seed = Number(HOTHOT_SEED ?? Date.now() % 1_000_000);
 
 function one(command: string | readonly string[], isWrite = true): Request {
   const args = typeof command === "string" ? command.split(" ") : command;
-  return { commands: [args], isTransaction: false, isWrite, watched: [] };
+  return { commands: [Command.from(args)], isTransaction: false, isWrite, watched: [] };
 }
 
 function transaction(commands: readonly (readonly string[])[], watched: Watch[] = []): Request {
-  return { commands, isTransaction: true, isWrite: true, watched };
+  return { commands: commands.map(Command.from), isTransaction: true, isWrite: true, watched };
 }
 
 function words(...commands: string[]): string[][] {

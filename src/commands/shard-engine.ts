@@ -1,5 +1,6 @@
 /** A shard's state machine: runs commands on the shard's keyspace and turns them into effects. */
 
+import type { Command } from "../data/command.ts";
 import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
 import { Keyspace, type SlotRange } from "../data/keyspace.ts";
 import { NULL_ARRAY, type Reply } from "../data/reply.ts";
@@ -8,7 +9,7 @@ import { slotOf } from "../kit/crc16.ts";
 import type { Outcome, Request, StateMachine, Watch } from "../replica/ports.ts";
 import { unknownCommand, wrongArity } from "./refusals.ts";
 import type { DataCommand } from "./spec.ts";
-import { arityMatches, findCommand, keysOf } from "./table.ts";
+import { arityMatches, commandOf, keyPlaces } from "./table.ts";
 
 export class ShardEngine implements StateMachine {
   readonly #keyspace: Keyspace;
@@ -83,13 +84,13 @@ export class ShardEngine implements StateMachine {
     };
     for (const { key } of watched) note(slotOf(key));
     for (const args of commands) {
-      const command = findCommand(args[0] ?? "");
+      const command = commandOf(args);
       if (command === undefined) continue;
-      const keys = keysOf(command, args);
-      for (const key of keys) note(slotOf(key));
+      const keys = keyPlaces(command, args.count);
+      for (const key of keys) note(args.slot(key));
       if (keys.length > 0) continue;
       // The cursor of a scan is the slot to go on with; what else names no key concerns them all.
-      const cursor = command.name === "scan" ? Number(args[1]) : Number.NaN;
+      const cursor = command.name === "scan" ? Number(args.at(1)) : Number.NaN;
       if (!Number.isSafeInteger(cursor)) return undefined;
       note(cursor);
     }
@@ -136,11 +137,11 @@ export class ShardEngine implements StateMachine {
     return this.#keyspace.version(watch.key) !== watch.version;
   }
 
-  #command(args: readonly string[]): Reply {
+  #command(args: Command): Reply {
     // The router has checked both; but a request may come from a node of another version, and must not stop this one.
-    const command = findCommand(args[0] ?? "");
+    const command = commandOf(args);
     if (command === undefined) return unknownCommand(args);
-    if (!arityMatches(command, args.length) && !isAddedTo(command, args.length)) {
+    if (!arityMatches(command, args.count) && !isAddedTo(command, args.count)) {
       return wrongArity(command.name);
     }
     return command.run(this.#keyspace, args);

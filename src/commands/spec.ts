@@ -1,5 +1,6 @@
 /** What is known of a command without running it: the rows of `COMMAND`, and what the router needs. */
 
+import type { Command } from "../data/command.ts";
 import type { Keyspace } from "../data/keyspace.ts";
 import type { Reply } from "../data/reply.ts";
 
@@ -42,6 +43,6 @@ export interface CommandSpec {
 export interface DataCommand extends CommandSpec {
   /** How many arguments the router may add behind the client's, such as a random number; none if absent. */
   readonly addedArguments?: number;
-  /** @param args binary strings, the name first; their number has been checked against `arity`. */
-  readonly run: (keyspace: Keyspace, args: readonly string[]) => Reply;
+  /** @param args the number of them has been checked against `arity`. */
+  readonly run: (keyspace: Keyspace, args: Command) => Reply;
 }

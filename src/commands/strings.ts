@@ -308,7 +308,7 @@ function strLen(keyspace: Keyspace, args: Args): Reply {
 function set(keyspace: Keyspace, args: Args): Reply {
   const key = arg(args, 1);
   const value = arg(args, 2);
-  if (args.length === 3) {
+  if (args.count === 3) {
     keyspace.set(key, value, 0);
     return OK;
   }
@@ -408,7 +408,7 @@ interface SetOptions {
 /** @returns undefined if the options are none or exclude each other. */
 function parseSetOptions(args: Args): SetOptions | undefined {
   const options: SetOptions = { condition: undefined, get: false, keepTtl: false, time: undefined };
-  for (let i = 3; i < args.length; i++) {
+  for (let i = 3; i < args.count; i++) {
     const name = arg(args, i).toUpperCase();
     if (name === "NX" || name === "XX") {
       if (options.condition !== undefined && options.condition !== name) return undefined;
@@ -420,7 +420,7 @@ function parseSetOptions(args: Args): SetOptions | undefined {
       options.keepTtl = true;
     } else {
       i++;
-      const time = parseTimeOption(name, args[i], options.time);
+      const time = parseTimeOption(name, args.at(i), options.time);
       if (time === undefined || options.keepTtl) return undefined;
       options.time = time;
     }
@@ -436,14 +436,14 @@ interface GetExOptions {
 /** @returns undefined if the options are none or exclude each other. */
 function parseGetExOptions(args: Args): GetExOptions | undefined {
   const options: GetExOptions = { persist: false, time: undefined };
-  for (let i = 2; i < args.length; i++) {
+  for (let i = 2; i < args.count; i++) {
     const name = arg(args, i).toUpperCase();
     if (name === "PERSIST") {
       if (options.time !== undefined) return undefined;
       options.persist = true;
     } else {
       i++;
-      const time = parseTimeOption(name, args[i], options.time);
+      const time = parseTimeOption(name, args.at(i), options.time);
       if (time === undefined || options.persist) return undefined;
       options.time = time;
     }
@@ -478,19 +478,19 @@ function endOf(
 
 function mGet(keyspace: Keyspace, args: Args): Reply {
   const values: (string | null)[] = [];
-  for (let i = 1; i < args.length; i++) values.push(keyspace.value(arg(args, i)) ?? null);
+  for (let i = 1; i < args.count; i++) values.push(keyspace.value(arg(args, i)) ?? null);
   return values;
 }
 
 function mSet(keyspace: Keyspace, args: Args): Reply {
-  if (args.length % 2 === 0) return wrongArity("mset");
+  if (args.count % 2 === 0) return wrongArity("mset");
   setAll(keyspace, args);
   return OK;
 }
 
 function mSetNx(keyspace: Keyspace, args: Args): Reply {
-  if (args.length % 2 === 0) return wrongArity("msetnx");
-  for (let i = 1; i < args.length; i += 2) {
+  if (args.count % 2 === 0) return wrongArity("msetnx");
+  for (let i = 1; i < args.count; i += 2) {
     if (keyspace.exists(arg(args, i))) return 0;
   }
   setAll(keyspace, args);
@@ -498,7 +498,7 @@ function mSetNx(keyspace: Keyspace, args: Args): Reply {
 }
 
 function setAll(keyspace: Keyspace, args: Args): void {
-  for (let i = 1; i < args.length; i += 2) keyspace.set(arg(args, i), arg(args, i + 1), 0);
+  for (let i = 1; i < args.count; i += 2) keyspace.set(arg(args, i), arg(args, i + 1), 0);
 }
 
 // --- Parts of values ---------------------------------------------------------------------------------------------------
@@ -622,7 +622,7 @@ function lcs(keyspace: Keyspace, args: Args): Reply {
 
 function parseLcsOptions(args: Args): LcsOptions | Refusal {
   const options: LcsOptions = { len: false, idx: false, withMatchLen: false, minMatchLen: 0 };
-  for (let i = 3; i < args.length; i++) {
+  for (let i = 3; i < args.count; i++) {
     switch (arg(args, i).toUpperCase()) {
       case "LEN":
         options.len = true;
@@ -635,7 +635,7 @@ function parseLcsOptions(args: Args): LcsOptions | Refusal {
         break;
       case "MINMATCHLEN": {
         i++;
-        const text = args[i];
+        const text = args.at(i);
         if (text === undefined) return SYNTAX_ERROR;
         const length = parseInteger(text);
         if (length === undefined) return NOT_AN_INTEGER;

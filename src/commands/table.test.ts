@@ -1,11 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { arityMatches, dataCommands, findCommand, keysOf } from "./table.ts";
+import { Command } from "../data/command.ts";
+import { arityMatches, codeOf, commandOf, dataCommands, findCommand, keyPlaces } from "./table.ts";
 
 test("a command is found by its name in any case", () => {
   for (const name of ["get", "GET", "Get", "gEt"]) assert.equal(findCommand(name)?.name, "get");
-  for (const name of ["", "gett", "constructor", "__proto__"]) {
+  for (const name of ["", "gett", "ge", "geT\0", "constructor", "__proto__", "G\x85T", "g@t"]) {
     assert.equal(findCommand(name), undefined);
+    assert.equal(commandOf(Command.of(name)), undefined);
+  }
+  for (const command of dataCommands) {
+    const { name } = command;
+    const mixed = name.slice(0, 2) + name.slice(2).toUpperCase();
+    for (const sent of [name, name.toUpperCase(), mixed]) {
+      const request = Command.of(sent, "x");
+      assert.equal(commandOf(request), command);
+      assert.equal(request.code, codeOf(command));
+      assert.equal(commandOf(request), command);
+    }
   }
 });
 
@@ -48,6 +60,7 @@ test("the keys of a command are found", () => {
     const args = command.split(" ");
     const spec = findCommand(args[0] ?? "");
     assert.ok(spec !== undefined);
-    assert.equal(keysOf(spec, args).join(" "), keys, command);
+    const found = keyPlaces(spec, args.length).map((place) => args[place]);
+    assert.equal(found.join(" "), keys, command);
   }
 });

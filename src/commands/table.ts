@@ -1,7 +1,10 @@
 /** All commands on data, and how to find one. */
 
+import type { Command } from "../data/command.ts";
+import { assert } from "../kit/assert.ts";
 import { expiryCommands } from "./expiry.ts";
 import { keyCommands } from "./keys.ts";
+import { NameTable } from "./name-table.ts";
 import { scanCommands } from "./scans.ts";
 import type { CommandSpec, DataCommand } from "./spec.ts";
 import { stringCommands } from "./strings.ts";
@@ -14,16 +17,26 @@ export const dataCommands: readonly DataCommand[] = [
   ...scanCommands,
 ];
 
-/** By lower- and upper-case name, since clients send one or the other. */
-const byName = new Map<string, DataCommand>();
-for (const command of dataCommands) {
-  byName.set(command.name, command);
-  byName.set(command.name.toUpperCase(), command);
-}
+const codes = new Map(dataCommands.map(({ name }, code) => [name, code]));
+const codesByBytes = new NameTable(codes);
 
 /** @param name in any case. */
 export function findCommand(name: string): DataCommand | undefined {
-  return byName.get(name) ?? byName.get(name.toLowerCase());
+  const code = codes.get(name.toLowerCase());
+  return code === undefined ? undefined : dataCommands[code];
+}
+
+/** The command of the table that the first argument names, in any case; it is looked up once for each request. */
+export function commandOf(command: Command): DataCommand | undefined {
+  if (command.code < 0) command.code = codesByBytes.find(command) ?? -1;
+  return dataCommands[command.code];
+}
+
+/** The place of a command in the table, which `Command.code` holds. */
+export function codeOf({ name }: DataCommand): number {
+  const code = codes.get(name);
+  assert(code !== undefined, "it is a command of the table");
+  return code;
 }
 
 /** @param count of the arguments, the name included. */
@@ -32,16 +45,13 @@ export function arityMatches(spec: CommandSpec, count: number): boolean {
 }
 
 /**
- * @param args the name first; their number fits the arity.
- * @returns the keys that the command names, in their order.
+ * @param count of the arguments, the name included; it fits the arity.
+ * @returns where the keys are among the arguments, in their order.
  */
-export function keysOf(spec: CommandSpec, args: readonly string[]): string[] {
+export function keyPlaces(spec: CommandSpec, count: number): number[] {
   if (spec.firstKey === 0) return [];
-  const last = spec.lastKey < 0 ? args.length + spec.lastKey : spec.lastKey;
-  const keys: string[] = [];
-  for (let i = spec.firstKey; i <= last; i += spec.keyStep) {
-    const key = args[i];
-    if (key !== undefined) keys.push(key);
-  }
-  return keys;
+  const last = spec.lastKey < 0 ? count + spec.lastKey : spec.lastKey;
+  const places: number[] = [];
+  for (let i = spec.firstKey; i <= last && i < count; i += spec.keyStep) places.push(i);
+  return places;
 }

@@ -11,6 +11,7 @@
 
 import { Hono } from "hono";
 
+import { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import type { Door } from "../router/door.ts";
 import type { Router } from "../router/router.ts";
@@ -106,7 +107,7 @@ export function createApp(options: AppOptions): Hono {
 function ask({ router, observer }: AppOptions, args: readonly string[]): Promise<Reply> {
   const startedMs = performance.now();
   return new Promise((resolve) => {
-    router.dispatch(args, 0, {
+    router.dispatch(Command.from(args), 0, {
       answered: (reply) => {
         const tally = observer?.tallyOf((args[0] ?? "").toLowerCase());
         tally?.answered(reply instanceof Refusal, performance.now() - startedMs);

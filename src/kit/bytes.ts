@@ -111,6 +111,21 @@ export class ByteWriter {
     this.#length += length;
   }
 
+  /** Bytes of a buffer from `start` to before `end`; their length goes before them, as before a binary string. */
+  piece(source: Buffer, start: number, end: number): void {
+    const length = end - start;
+    this.varint(length);
+    this.#reserve(length);
+    if (length > SHORT_STRING) {
+      source.copy(this.#buffer, this.#length, start, end);
+    } else {
+      const target = this.#buffer;
+      const offset = this.#length - start;
+      for (let i = start; i < end; i++) target[offset + i] = source[i] as number;
+    }
+    this.#length += length;
+  }
+
   /** @param text any text; its length in bytes goes before it. */
   utf8(text: string): void {
     const bytes = Buffer.byteLength(text, "utf8");
@@ -207,6 +222,17 @@ export class ByteReader {
       throw new MalformedError("a list is longer than its frame");
     }
     return count;
+  }
+
+  /**
+   * Goes over a binary string with its length before it.
+   * @returns where it begins in the buffer; it ends where the reader is then.
+   */
+  piece(): number {
+    const length = this.count(1);
+    const start = this.#at;
+    this.#at += length;
+    return start;
   }
 
   string(): string {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { crc16, slotOf } from "./crc16.ts";
+import { crc16, slotOf, slotOfBytes } from "./crc16.ts";
 
 test("the checksum is XMODEM's", () => {
   assert.equal(crc16(""), 0);
@@ -36,6 +36,17 @@ test("a tag decides the slot whatever surrounds it", () => {
   fc.assert(
     fc.property(outside, inside, fc.string(), (before, tag, after) => {
       assert.equal(slotOf(`${before}{${tag}}${after}`), crc16(tag) & 16_383);
+    }),
+  );
+});
+
+test("the slot of bytes is that of the string, wherever they lie", () => {
+  const key = fc.string({ unit: fc.constantFrom("a", "\u00ff", "{", "}", "\u0000") });
+  fc.assert(
+    fc.property(key, key, (text, around) => {
+      const bytes = Buffer.from(`${around}${text}}${around}`, "latin1");
+      const start = around.length;
+      assert.equal(slotOfBytes(bytes, start, start + text.length), slotOf(text));
     }),
   );
 });

@@ -9,6 +9,7 @@ for (let byte = 0; byte < 256; byte++) {
 
 const SLOT_MASK = 16_383;
 const OPENING_BRACE = 0x7b;
+const CLOSING_BRACE = 0x7d;
 
 /**
  * @param text a binary string.
@@ -43,4 +44,33 @@ export function slotOf(key: string): number {
     crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (code & 0xff)] as number);
   }
   return crc & SLOT_MASK;
+}
+
+/**
+ * The slot of a key as `slotOf` tells it, of bytes.
+ * @param key what holds the key, from `start` to before `end`.
+ * @returns 0 to 16383.
+ */
+export function slotOfBytes(key: Uint8Array, start: number, end: number): number {
+  let crc = 0;
+  let isTagSought = true;
+  for (let i = start; i < end; i++) {
+    const byte = key[i] as number;
+    if (byte === OPENING_BRACE && isTagSought) {
+      let close = i + 1;
+      while (close < end && key[close] !== CLOSING_BRACE) close++;
+      if (close > i + 1 && close < end) return crc16OfBytes(key, i + 1, close) & SLOT_MASK;
+      isTagSought = false;
+    }
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ byte] as number);
+  }
+  return crc & SLOT_MASK;
+}
+
+function crc16OfBytes(bytes: Uint8Array, from: number, to: number): number {
+  let crc = 0;
+  for (let i = from; i < to; i++) {
+    crc = ((crc << 8) & 0xffff) ^ (TABLE[(crc >>> 8) ^ (bytes[i] as number)] as number);
+  }
+  return crc;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Command } from "../data/command.ts";
 import { OK, type Reply } from "../data/reply.ts";
 import { AssertionError } from "../kit/assert.ts";
 import type { LinkHandler } from "../peers/links.ts";
@@ -200,7 +201,12 @@ function operationOf(done: string[], name: string, isWrite = true): AnsweredOper
   return {
     shard: 0,
     session: 1,
-    request: { commands: [["set", "k", "v"]], isTransaction: false, isWrite, watched: [] },
+    request: {
+      commands: [Command.of("set", "k", "v")],
+      isTransaction: false,
+      isWrite,
+      watched: [],
+    },
     answered: () => done.push(`answered ${name}`),
   };
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ShardEngine } from "../commands/shard-engine.ts";
+import { Command } from "../data/command.ts";
 import { Log } from "../replica/log.ts";
 import { ShardSnapshot } from "./shard-snapshot.ts";
 
@@ -16,7 +17,7 @@ class TestShard {
   run(...args: string[]): void {
     const seq = this.log.lastSeq + 1;
     const { effects } = this.machine.run(
-      { commands: [args], isTransaction: false, isWrite: true, watched: [] },
+      { commands: [Command.from(args)], isTransaction: false, isWrite: true, watched: [] },
       seq,
       1_000,
     );

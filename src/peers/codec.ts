@@ -7,6 +7,7 @@
  * is malformed throws `PeerProtocolError`, and costs memory only in proportion to the bytes that really came.
  */
 
+import { Command } from "../data/command.ts";
 import type { KeyRecord } from "../data/effect.ts";
 import { readReply, writeReply } from "../data/reply-codec.ts";
 import { unreachable } from "../kit/assert.ts";
@@ -590,8 +591,10 @@ function writeRequest(writer: ByteWriter, request: Request): void {
   );
   writer.varint(request.commands.length);
   for (const command of request.commands) {
-    writer.varint(command.length);
-    for (const argument of command) writer.string(argument);
+    writer.varint(command.count);
+    for (let i = 0; i < command.count; i++) {
+      writer.piece(command.buffer, command.start(i), command.end(i));
+    }
   }
   writer.varint(request.watched.length);
   for (const watch of request.watched) {
@@ -604,13 +607,14 @@ function readRequest(reader: ByteReader): Request {
   const flags = reader.u8();
   if (flags > 3) throw malformed("no such request flag");
   const commandCount = reader.count(1);
-  const commands: string[][] = [];
+  const commands: Command[] = [];
+  const spans: number[] = [];
   for (let i = 0; i < commandCount; i++) {
     const argumentCount = reader.count(1);
     if (argumentCount === 0) throw malformed("a command has no name");
-    const command: string[] = [];
-    for (let j = 0; j < argumentCount; j++) command.push(reader.string());
-    commands.push(command);
+    const first = spans.length;
+    for (let j = 0; j < argumentCount; j++) spans.push(reader.piece(), reader.at);
+    commands.push(new Command(reader.buffer, spans, first, argumentCount));
   }
   const watchedCount = reader.count(2);
   const watched: { key: string; version: number }[] = [];

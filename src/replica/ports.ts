@@ -3,6 +3,7 @@
  * clock and draws no random number.
  */
 
+import type { Command } from "../data/command.ts";
 import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
 import type { Reply } from "../data/reply.ts";
 
@@ -12,9 +13,9 @@ export interface Watch {
   readonly version: number;
 }
 
-/** One command, or the commands of one transaction, all on one shard. Arguments are binary strings, the name first. */
+/** One command, or the commands of one transaction, all on one shard. */
 export interface Request {
-  readonly commands: readonly (readonly string[])[];
+  readonly commands: readonly Command[];
   /** True for MULTI/EXEC: the reply is an array with one reply a command, or null if a watched key changed. */
   readonly isTransaction: boolean;
   /** True if any of the commands may change data; such a request runs only at the primary. */

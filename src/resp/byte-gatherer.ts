@@ -1,19 +1,20 @@
 /**
- * Gathers a length-prefixed string that arrives in pieces. It never reserves memory ahead of what has arrived, beyond
- * doubling, and copies each byte a bounded number of times, so that neither an announced length nor tiny pieces cost much.
+ * Gathers length-prefixed strings that arrive in pieces, one behind the other. It never reserves memory ahead of what has
+ * arrived, beyond doubling, and copies each byte a bounded number of times, so that neither an announced length nor tiny
+ * pieces cost much.
  */
 
 const FIRST_BYTES = 256;
+const NO_BYTES = Buffer.alloc(0);
 
 export class ByteGatherer {
   #buffer: Buffer | undefined;
   #length = 0;
   #wanted = 0;
 
-  /** @param wanted length of the whole string in bytes. */
+  /** Begins another string, behind those that are complete. @param wanted its length in bytes. */
   begin(wanted: number): void {
-    this.#wanted = wanted;
-    this.#length = 0;
+    this.#wanted = this.#length + wanted;
   }
 
   /**
@@ -30,6 +31,12 @@ export class ByteGatherer {
     return count;
   }
 
+  /** Bytes gathered so far, of all strings. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The last string that was begun is here. */
   get isComplete(): boolean {
     return this.#length === this.#wanted;
   }
@@ -39,13 +46,13 @@ export class ByteGatherer {
     return this.#buffer?.length ?? 0;
   }
 
-  /** @returns the whole binary string; its memory is let go. */
-  finish(): string {
-    const text = this.#buffer?.toString("latin1", 0, this.#length) ?? "";
+  /** @returns the bytes of all strings, which the caller may keep. */
+  finish(): Buffer {
+    const bytes = this.#buffer?.subarray(0, this.#length) ?? NO_BYTES;
     this.#buffer = undefined;
     this.#length = 0;
     this.#wanted = 0;
-    return text;
+    return bytes;
   }
 
   #reserve(needed: number): void {

@@ -126,7 +126,8 @@ export class ReplyParser {
       return;
     }
     this.#position += this.#gatherer.take(this.#chunk, this.#position);
-    if (this.#gatherer.isComplete) this.#finishBulk(kind, this.#gatherer.finish());
+    if (this.#gatherer.isComplete)
+      this.#finishBulk(kind, this.#gatherer.finish().toString("latin1"));
   }
 
   #finishBulk(kind: Bulk, text: string): void {

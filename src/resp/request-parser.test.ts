@@ -18,10 +18,15 @@ function parse(pieces: readonly Buffer[], isRestricted = false): Parsed[] {
     parser.push(piece);
     for (let next = parser.next(); next !== undefined; next = parser.next()) {
       if (next instanceof ProtocolError) return [...parsed, next.message];
-      parsed.push(next);
+      parsed.push(next.texts());
     }
   }
   return parsed;
+}
+
+function textsOf(next: ReturnType<RequestParser["next"]>): readonly string[] | undefined {
+  assert.ok(!(next instanceof ProtocolError));
+  return next?.texts();
 }
 
 function bytesOf(text: string): Buffer {
@@ -152,12 +157,35 @@ describe("RequestParser", () => {
     assert.equal(parser.hasBytesLeft, false);
     parser.push(bytesOf("PING\r\nPING\r\n"));
     parser.push(bytesOf("*1\r\n$1"));
-    assert.deepEqual(parser.next(), ["PING"]);
+    assert.deepEqual(textsOf(parser.next()), ["PING"]);
     parser.push(bytesOf("\r\nx\r\n"));
-    assert.deepEqual(parser.next(), ["PING"]);
+    assert.deepEqual(textsOf(parser.next()), ["PING"]);
     assert.equal(parser.hasBytesLeft, true);
-    assert.deepEqual(parser.next(), ["x"]);
+    assert.deepEqual(textsOf(parser.next()), ["x"]);
     assert.equal(parser.hasBytesLeft, false);
+  });
+
+  it("takes a whole command as pieces of its chunk, and any other in memory of its own", () => {
+    const parser = new RequestParser();
+    const chunk = encodeRequest(["SET", "key", "value"]);
+    parser.push(chunk);
+    parser.push(chunk.subarray(0, 20));
+    parser.push(chunk.subarray(20));
+    parser.push(chunk);
+    const commands = Array.from({ length: 3 }, () => {
+      const next = parser.next();
+      assert.ok(next !== undefined && !(next instanceof ProtocolError));
+      return next;
+    });
+    assert.deepEqual(
+      commands.map(({ buffer }) => buffer === chunk),
+      [true, false, true],
+    );
+    assert.deepEqual(
+      commands.map((command) => command.texts()),
+      commands.map(() => ["SET", "key", "value"]),
+    );
+    assert.equal(parser.next(), undefined);
   });
 
   it("reads back any commands in any pieces", () => {

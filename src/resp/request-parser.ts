@@ -2,6 +2,9 @@
  * Turns the bytes of a client into commands. It knows no socket, keeps no memory of the chunks it was fed once their
  * commands were taken, and takes bytes in any pieces.
  *
+ * A command that is whole in one chunk, as nearly all are, is taken at once, as pieces of that chunk. Any other goes
+ * through the states below, byte by byte, and is gathered in memory of its own; so does what is not quite as it should be.
+ *
  *     start ──'*'──▶ count ──▶ bulk-type ──'$'──▶ bulk-length ──▶ bulk-body ─┐
  *       │                          ▲───────────── more arguments ────────────┤
  *       └─other─▶ inline           command ◀──────── the last ───────────────┘
@@ -9,6 +12,7 @@
 
 import { constants } from "node:buffer";
 
+import { Command } from "../data/command.ts";
 import { unreachable } from "../kit/assert.ts";
 import { ByteGatherer } from "./byte-gatherer.ts";
 import { splitInlineRequest } from "./inline-request.ts";
@@ -19,6 +23,9 @@ const LINE_FEED = 10;
 const CARRIAGE_RETURN = 13;
 const DOLLAR = 36;
 const ASTERISK = 42;
+const ZERO = 48;
+/** Digits of a number in a header that is read at once. */
+const DIGITS_MAX = 9;
 
 /** Redis's default `proto-max-bulk-len`, but never more than a string of this platform can hold. */
 export const BULK_BYTES_MAX = Math.min(512 * 1024 * 1024, constants.MAX_STRING_LENGTH);
@@ -48,11 +55,16 @@ export class RequestParser {
   #waiting: Buffer[] = [];
   #chunk: Buffer = NO_BYTES;
   #position = 0;
+  /** How far a command has been looked at that may be whole. */
+  #cursor = 0;
   #state: State = "start";
   /** Bytes that are still to come of a line end. Redis does not look at them; we do, for a wrong length shows here. */
   #lineEndLeft = 0;
   #line = "";
-  #args: string[] = [];
+  /** Of the commands of this chunk that were whole in it. */
+  #spans: number[] = [];
+  /** Of the command that is gathered. */
+  #gathered: number[] = [];
   #argsLeft = 0;
   #argsBytes = 0;
   #bulkBytes = 0;
@@ -71,10 +83,10 @@ export class RequestParser {
   }
 
   /**
-   * @returns the next command's arguments as binary strings (at least one), undefined if more bytes are needed, or what
-   * is wrong with the bytes: then nothing comes any more but the same error.
+   * @returns the next command, undefined if more bytes are needed, or what is wrong with the bytes: then nothing comes any
+   * more but the same error.
    */
-  next(): string[] | ProtocolError | undefined {
+  next(): Command | ProtocolError | undefined {
     for (;;) {
       if (this.#error !== undefined) return this.#error;
       const isComplete = this.#state === "command" && this.#lineEndLeft === 0;
@@ -85,7 +97,8 @@ export class RequestParser {
       }
       if (this.#lineEndLeft > 0) this.#onLineEnd();
       else {
-        const command = this.#step();
+        const isPlain = this.#state === "start" && !this.isRestricted;
+        const command = (isPlain ? this.#takeWhole() : undefined) ?? this.#step();
         if (command !== undefined) return command;
       }
     }
@@ -94,9 +107,64 @@ export class RequestParser {
   #use(chunk: Buffer): void {
     this.#chunk = chunk;
     this.#position = 0;
+    // What was taken from the chunk before may still need its own.
+    if (this.#spans.length > 0) this.#spans = [];
   }
 
-  #step(): string[] | undefined {
+  /**
+   * Takes a command that is whole in the chunk, and written in the plainest way.
+   * @returns undefined if the next bytes are anything else; then nothing has been taken.
+   */
+  #takeWhole(): Command | undefined {
+    const chunk = this.#chunk;
+    const limit = chunk.length;
+    this.#cursor = this.#position;
+    const count = this.#readWholeHeader(ASTERISK);
+    if (count < 1 || count > MULTIBULK_COUNT_MAX) return undefined;
+    const spans = this.#spans;
+    const first = spans.length;
+    let bytes = 0;
+    for (let index = 0; index < count; index += 1) {
+      const length = this.#readWholeHeader(DOLLAR);
+      const start = this.#cursor;
+      const end = start + length;
+      bytes += length;
+      const isAllowed = length <= this.bulkBytesMax && bytes <= REQUEST_BYTES_MAX;
+      const isHere = length >= 0 && end + 2 <= limit;
+      if (!isAllowed || !isHere || chunk[end] !== CARRIAGE_RETURN || chunk[end + 1] !== LINE_FEED) {
+        spans.length = first;
+        return undefined;
+      }
+      spans.push(start, end);
+      this.#cursor = end + 2;
+    }
+    this.#position = this.#cursor;
+    return new Command(chunk, spans, first, count);
+  }
+
+  /** Reads a header such as `*3` with its line end at the cursor. @returns -1 if it is not whole, or written in another way. */
+  #readWholeHeader(type: number): number {
+    const chunk = this.#chunk;
+    const limit = chunk.length;
+    const start = this.#cursor + 1;
+    if (start >= limit || chunk[start - 1] !== type) return -1;
+    const digitsEnd = Math.min(limit, start + DIGITS_MAX);
+    let at = start;
+    let number = 0;
+    while (at < digitsEnd) {
+      const digit = (chunk[at] as number) - ZERO;
+      if (digit < 0 || digit > 9) break;
+      number = number * 10 + digit;
+      at += 1;
+    }
+    const isNumber = at === start + 1 || (at > start && chunk[start] !== ZERO);
+    if (!isNumber || at + 2 > limit) return -1;
+    if (chunk[at] !== CARRIAGE_RETURN || chunk[at + 1] !== LINE_FEED) return -1;
+    this.#cursor = at + 2;
+    return number;
+  }
+
+  #step(): Command | undefined {
     switch (this.#state) {
       case "start":
         this.#onStart();
@@ -126,7 +194,7 @@ export class RequestParser {
     this.#error = new ProtocolError(detail);
     this.#waiting = [];
     this.#use(NO_BYTES);
-    this.#args = [];
+    this.#gathered = [];
     this.#gatherer.finish();
   }
 
@@ -151,7 +219,7 @@ export class RequestParser {
     }
   }
 
-  #onInline(): string[] | undefined {
+  #onInline(): Command | undefined {
     const end = this.#chunk.indexOf(LINE_FEED, this.#position);
     const stop = end < 0 ? this.#chunk.length : end;
     // Judged by the line alone and not by how it was cut into chunks, so that a request always meets the same answer.
@@ -167,7 +235,7 @@ export class RequestParser {
     this.#state = "start";
     const args = splitInlineRequest(line);
     if (args === undefined) this.#fail("unbalanced quotes in request");
-    return args === undefined || args.length === 0 ? undefined : args;
+    return args === undefined || args.length === 0 ? undefined : Command.from(args);
   }
 
   /** @returns whether the header's number has been read; if not, more bytes are needed or it is far too long. */
@@ -228,27 +296,19 @@ export class RequestParser {
   }
 
   #onBulkBody(): void {
-    const end = this.#position + this.#bulkBytes;
-    if (end <= this.#chunk.length && this.#gatherer.reservedBytes === 0) {
-      this.#addArgument(this.#chunk.toString("latin1", this.#position, end));
-      this.#position = end;
-      return;
-    }
-    this.#position += this.#gatherer.take(this.#chunk, this.#position);
-    if (this.#gatherer.isComplete) this.#addArgument(this.#gatherer.finish());
-  }
-
-  #addArgument(argument: string): void {
-    this.#args.push(argument);
+    const gatherer = this.#gatherer;
+    this.#position += gatherer.take(this.#chunk, this.#position);
+    if (!gatherer.isComplete) return;
+    this.#gathered.push(gatherer.length - this.#bulkBytes, gatherer.length);
     this.#argsLeft -= 1;
     this.#lineEndLeft = 2;
     this.#state = this.#argsLeft === 0 ? "command" : "bulk-type";
   }
 
-  #takeCommand(): string[] {
-    const args = this.#args;
-    this.#args = [];
+  #takeCommand(): Command {
+    const spans = this.#gathered;
+    this.#gathered = [];
     this.#state = "start";
-    return args;
+    return new Command(this.#gatherer.finish(), spans, 0, spans.length / 2);
   }
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { LocalDoor } from "../../test/support/local-door.ts";
+import { Command } from "../data/command.ts";
 import { NULL_ARRAY, OK, Refusal, type Reply } from "../data/reply.ts";
 import { slotOf } from "../kit/crc16.ts";
 import { Router } from "./router.ts";
@@ -10,7 +11,7 @@ const SHARDS = 4;
 
 function ask(router: Router, ...args: string[]): Reply {
   const replies: Reply[] = [];
-  router.dispatch(args, 1, { answered: (reply) => replies.push(reply) });
+  router.dispatch(Command.from(args), 1, { answered: (reply) => replies.push(reply) });
   assert.equal(replies.length, 1, "answered exactly once");
   return replies[0] ?? null;
 }
@@ -61,9 +62,9 @@ describe("Router", () => {
     const router = new Router(door);
     const replies: Reply[] = [];
     const sink = { answered: (reply: Reply) => replies.push(reply) };
-    router.dispatch(["mset", a, "1", b, "2", c, "3"], 1, sink);
+    router.dispatch(Command.of("mset", a, "1", b, "2", c, "3"), 1, sink);
     while (door.waiting.length > 0) door.step(door.waiting.length - 1);
-    router.dispatch(["mget", c, b, a], 1, sink);
+    router.dispatch(Command.of("mget", c, b, a), 1, sink);
     while (door.waiting.length > 0) {
       assert.equal(replies.length, 1);
       door.step(door.waiting.length - 1);
@@ -177,10 +178,7 @@ describe("Router", () => {
     const shard = router.shardOf([b]);
     assert.equal(shard, 1);
     const transaction = {
-      commands: [
-        ["incr", b],
-        ["get", b],
-      ],
+      commands: [Command.of("incr", b), Command.of("get", b)],
       watched: [{ key: b, version }],
       shard: 1,
     };
@@ -189,7 +187,7 @@ describe("Router", () => {
     router.execute(transaction, 1, sink);
     assert.equal(replies.pop(), NULL_ARRAY);
     assert.equal(door.submitted.at(-1)?.request.isWrite, true);
-    router.execute({ commands: [["get", b]], watched: [], shard: 1 }, 1, sink);
+    router.execute({ commands: [Command.of("get", b)], watched: [], shard: 1 }, 1, sink);
     assert.equal(door.submitted.at(-1)?.request.isWrite, false);
   });
 
@@ -198,15 +196,12 @@ describe("Router", () => {
     const router = new Router(door);
     const replies: Reply[] = [];
     const sink = { answered: (reply: Reply) => replies.push(reply) };
-    router.execute({ commands: [["get", b]], watched: [], shard: 2 }, 1, sink);
+    router.execute({ commands: [Command.of("get", b)], watched: [], shard: 2 }, 1, sink);
     assert.equal(door.submitted.at(-1)?.shard, 1);
     const count = door.submitted.length;
     router.execute(
       {
-        commands: [
-          ["get", a],
-          ["get", b],
-        ],
+        commands: [Command.of("get", a), Command.of("get", b)],
         watched: [],
         shard: 1,
       },
@@ -214,11 +209,11 @@ describe("Router", () => {
       sink,
     );
     router.execute(
-      { commands: [["get", b]], watched: [{ key: a, version: 0 }], shard: 1 },
+      { commands: [Command.of("get", b)], watched: [{ key: a, version: 0 }], shard: 1 },
       1,
       sink,
     );
-    router.execute({ commands: [["dbsize"]], watched: [], shard: 0 }, 1, sink);
+    router.execute({ commands: [Command.of("dbsize")], watched: [], shard: 0 }, 1, sink);
     assert.equal(door.submitted.length, count);
     for (const reply of replies.slice(1)) assert.match(refusal(reply as Refusal), /^CROSSSLOT/);
     assert.equal(replies.length, 4);
@@ -227,19 +222,20 @@ describe("Router", () => {
   it("finds the one place of a command of a transaction", () => {
     const router = new Router(new LocalDoor(SHARDS));
     const place = (...args: string[]) => {
-      const route = router.find(args);
+      const command = Command.from(args);
+      const route = router.find(command);
       assert.ok(!(route instanceof Refusal));
-      return router.placeOf(route, args);
+      return router.placeOf(route, command);
     };
     assert.equal(place("set", c, "1"), 2);
     assert.match(refusal(place("mget", a, b) as Refusal), /^CROSSSLOT/);
     assert.match(refusal(place("dbsize") as Refusal), /^CROSSSLOT/);
     const single = new Router(new LocalDoor(1));
-    const route = single.find(["dbsize"]);
+    const route = single.find(Command.of("dbsize"));
     assert.ok(!(route instanceof Refusal));
-    assert.equal(single.placeOf(route, ["dbsize"]), 0);
+    assert.equal(single.placeOf(route, Command.of("dbsize")), 0);
     const replies: Reply[] = [];
-    single.execute({ commands: [["scan", "0"]], watched: [], shard: 0 }, 1, {
+    single.execute({ commands: [Command.of("scan", "0")], watched: [], shard: 0 }, 1, {
       answered: (reply) => replies.push(reply),
     });
     assert.deepEqual(replies, [[["0", []]]]);

@@ -5,8 +5,8 @@
  */
 
 import { unknownCommand, wrongArity } from "../commands/refusals.ts";
-import type { DataCommand } from "../commands/spec.ts";
-import { arityMatches, findCommand, keysOf } from "../commands/table.ts";
+import { arityMatches, commandOf, keyPlaces } from "../commands/table.ts";
+import { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert, unreachable } from "../kit/assert.ts";
 import { type ShardId, SLOT_COUNT } from "../replica/configuration.ts";
@@ -17,8 +17,6 @@ import { CROSS_SLOT, NO_CONFIGURATION } from "./refusals.ts";
 import { type Merge, type Route, routeOf } from "./routes.ts";
 import { SlotTable } from "./slot-table.ts";
 
-type Args = readonly string[];
-
 /** Where an answer goes. */
 export interface ReplySink {
   /** Called exactly once for each request; possibly before the call that took the request returns. */
@@ -27,7 +25,7 @@ export interface ReplySink {
 
 /** The commands of a MULTI … EXEC, each checked by `placeOf` already. */
 export interface Transaction {
-  readonly commands: readonly Args[];
+  readonly commands: readonly Command[];
   readonly watched: readonly Watch[];
   /** Where they were when they were checked. */
   readonly shard: ShardId;
@@ -47,11 +45,10 @@ export class Router {
 
   /**
    * Runs one command.
-   * @param args binary strings, the command's name first; at least one. They must not be changed afterwards.
    * @param session the client's connection: what it sends takes effect in order on each shard. 0 for no order.
    * @param sink gets the answer, refusals included.
    */
-  dispatch(args: Args, session: number, sink: ReplySink): void {
+  dispatch(args: Command, session: number, sink: ReplySink): void {
     const route = this.find(args);
     if (route instanceof Refusal) sink.answered(route);
     else this.dispatchTo(route, args, session, sink);
@@ -61,7 +58,7 @@ export class Router {
    * Runs one command, like `dispatch`.
    * @param route the command's own; the number of its arguments has been checked.
    */
-  dispatchTo(route: Route, args: Args, session: number, sink: ReplySink): void {
+  dispatchTo(route: Route, args: Command, session: number, sink: ReplySink): void {
     const table = this.#slots();
     if (table === undefined) {
       sink.answered(NO_CONFIGURATION);
@@ -70,7 +67,7 @@ export class Router {
     const { command, way } = route;
     // The common case, a command with one key.
     if (way.kind === "keys" && command.firstKey === 1 && command.lastKey === 1) {
-      this.#submit(table.shardOfKey(args[1] ?? ""), args, route.isWrite, session, sink);
+      this.#submit(table.shardOfArgument(args, 1), args, route.isWrite, session, sink);
       return;
     }
     this.#send({ route, args, session, sink, table });
@@ -80,28 +77,30 @@ export class Router {
    * Finds a data command and checks the number of its arguments.
    * @returns its route, or why there is none, in Redis's words.
    */
-  find(args: Args): Route | Refusal {
-    const command = findCommand(args[0] ?? "");
+  find(args: Command): Route | Refusal {
+    const command = commandOf(args);
     const route = command === undefined ? undefined : routeOf(command);
     if (command === undefined || route === undefined) return unknownCommand(args);
-    return arityMatches(command, args.length) ? route : wrongArity(command.name);
+    return arityMatches(command, args.count) ? route : wrongArity(command.name);
   }
 
   /** @returns the one shard that holds all the keys, or the refusal that says that there is none. */
   shardOf(keys: readonly string[]): ShardId | Refusal {
     const table = this.#slots();
     if (table === undefined) return NO_CONFIGURATION;
-    return shardOfKeys(table, keys);
+    const [first = "", ...others] = keys;
+    const shard = table.shardOfKey(first);
+    return others.every((key) => table.shardOfKey(key) === shard) ? shard : CROSS_SLOT;
   }
 
   /**
    * @returns the one shard that the whole command would run on, as it must inside a transaction; or a refusal.
    */
-  placeOf(route: Route, args: Args): ShardId | Refusal {
+  placeOf(route: Route, args: Command): ShardId | Refusal {
     const table = this.#slots();
     if (table === undefined) return NO_CONFIGURATION;
-    const keys = keysOf(route.command, args);
-    if (keys.length > 0) return shardOfKeys(table, keys);
+    const keys = keyPlaces(route.command, args.count);
+    if (keys.length > 0) return shardOfKeys(table, args, keys);
     const [only, ...others] = table.configuration.shards;
     return only === undefined || others.length > 0 ? CROSS_SLOT : only.id;
   }
@@ -120,13 +119,13 @@ export class Router {
     const request: Request = {
       commands,
       isTransaction: true,
-      isWrite: commands.some((args) => isWrite(args)),
+      isWrite: commands.some((command) => isWrite(command)),
       watched,
     };
     const finishing: ReplySink = {
       answered: (reply) => {
         if (!Array.isArray(reply)) sink.answered(reply);
-        else sink.answered(reply.map((item, at) => finishInTransaction(commands[at] ?? [], item)));
+        else sink.answered(reply.map((item, at) => finishInTransaction(commands[at], item)));
       },
     };
     this.#door.submit(new SinkOperation(shard, request, session, finishing));
@@ -134,16 +133,19 @@ export class Router {
 
   /** Where a transaction's keys are now: since its commands were queued, their shard may have been divided. */
   #shardOfAll({ commands, watched, shard }: Transaction): ShardId | Refusal {
-    const keys = watched.map(({ key }) => key);
-    const isOnlyShard = this.#slots()?.configuration.shards.length === 1;
+    const table = this.#slots();
+    if (table === undefined) return NO_CONFIGURATION;
+    const shards = watched.map(({ key }) => table.shardOfKey(key));
+    const isOnlyShard = table.configuration.shards.length === 1;
     for (const args of commands) {
-      const command = findCommand(args[0] ?? "");
-      const named = command === undefined ? [] : keysOf(command, args);
+      const command = commandOf(args);
+      const keys = command === undefined ? [] : keyPlaces(command, args.count);
       // What names no key runs on a shard that is all there is.
-      if (named.length === 0 && !isOnlyShard) return CROSS_SLOT;
-      keys.push(...named);
+      if (keys.length === 0 && !isOnlyShard) return CROSS_SLOT;
+      for (const key of keys) shards.push(table.shardOfArgument(args, key));
     }
-    return keys.length === 0 ? shard : this.shardOf(keys);
+    const [first = shard, ...others] = shards;
+    return others.every((other) => other === first) ? first : CROSS_SLOT;
   }
 
   /**
@@ -153,7 +155,7 @@ export class Router {
   watch(keys: readonly string[], session: number, sink: ReplySink): void {
     const shard = this.shardOf(keys);
     if (shard instanceof Refusal) sink.answered(shard);
-    else this.#submit(shard, ["watch", ...keys], false, session, sink);
+    else this.#submit(shard, Command.of("watch", ...keys), false, session, sink);
   }
 
   #slots(): SlotTable | undefined {
@@ -186,7 +188,7 @@ export class Router {
     }
   }
 
-  #submit(shard: ShardId, args: Args, write: boolean, session: number, sink: ReplySink): void {
+  #submit(shard: ShardId, args: Command, write: boolean, session: number, sink: ReplySink): void {
     const request: Request = {
       commands: [args],
       isTransaction: false,
@@ -197,7 +199,7 @@ export class Router {
   }
 
   #sendByKeys({ route, args, session, sink, table }: Call): void {
-    const shard = shardOfKeys(table, keysOf(route.command, args));
+    const shard = shardOfKeys(table, args, keyPlaces(route.command, args.count));
     if (shard instanceof Refusal) sink.answered(shard);
     else this.#submit(shard, args, route.isWrite, session, sink);
   }
@@ -206,30 +208,36 @@ export class Router {
     const { route, args, session, sink, table } = call;
     const { command } = route;
     const step = command.keyStep;
-    const keys = keysOf(command, args);
-    const shard = shardOfKeys(table, keys);
+    const keys = keyPlaces(command, args.count);
+    const shard = shardOfKeys(table, args, keys);
     // A command whose arguments do not come out even is not split but refused by the first key's shard, in its own words.
-    const isUneven = (args.length - command.firstKey) % step !== 0;
+    const isUneven = (args.count - command.firstKey) % step !== 0;
     if (!(shard instanceof Refusal) || isUneven) {
-      const place = shard instanceof Refusal ? table.shardOfKey(keys[0] ?? "") : shard;
+      const place =
+        shard instanceof Refusal ? table.shardOfArgument(args, command.firstKey) : shard;
       this.#submit(place, args, route.isWrite, session, sink);
       return;
     }
-    const parts = new Map<ShardId, { args: string[]; positions: number[] }>();
+    const parts = new Map<ShardId, { places: number[]; positions: number[] }>();
     for (const [position, key] of keys.entries()) {
-      const id = table.shardOfKey(key);
+      const id = table.shardOfArgument(args, key);
       let part = parts.get(id);
       if (part === undefined) {
-        part = { args: [args[0] ?? ""], positions: [] };
+        part = { places: [0], positions: [] };
         parts.set(id, part);
       }
-      const from = command.firstKey + position * step;
-      part.args.push(...args.slice(from, from + step));
+      for (let place = key; place < key + step; place += 1) part.places.push(place);
       part.positions.push(position);
     }
     const gathering = new Gathering(merge, route.isWrite, parts.size, sink);
     for (const [id, part] of parts) {
-      this.#submit(id, part.args, route.isWrite, session, gathering.sinkOf(part.positions));
+      this.#submit(
+        id,
+        args.pick(part.places),
+        route.isWrite,
+        session,
+        gathering.sinkOf(part.positions),
+      );
     }
   }
 
@@ -258,7 +266,7 @@ export class Router {
   }
 
   #sendScan({ route, args, session, sink, table }: Call): void {
-    const text = args[1] ?? "";
+    const text = args.text(1);
     const cursor = CURSOR.test(text) ? Number(text) : 0;
     // No scan of ours gives such a cursor; Redis too answers a strange one with something harmless.
     if (cursor >= SLOT_COUNT) {
@@ -273,7 +281,7 @@ export class Router {
 
 interface Call {
   readonly route: Route;
-  readonly args: Args;
+  readonly args: Command;
   readonly session: number;
   readonly sink: ReplySink;
   readonly table: SlotTable;
@@ -333,15 +341,15 @@ class Gathering {
   }
 }
 
-function isWrite(args: Args): boolean {
-  const command: DataCommand | undefined = findCommand(args[0] ?? "");
-  return command?.flags.includes("write") ?? false;
+function isWrite(command: Command): boolean {
+  return commandOf(command)?.flags.includes("write") ?? false;
 }
 
-function shardOfKeys(table: SlotTable, keys: readonly string[]): ShardId | Refusal {
-  const [first, ...others] = keys;
-  const shard = table.shardOfKey(first ?? "");
-  return others.every((key) => table.shardOfKey(key) === shard) ? shard : CROSS_SLOT;
+/** @param keys where they are among the arguments; at least one. */
+function shardOfKeys(table: SlotTable, args: Command, keys: readonly number[]): ShardId | Refusal {
+  const [first = 0, ...others] = keys;
+  const shard = table.shardOfArgument(args, first);
+  return others.every((key) => table.shardOfArgument(args, key) === shard) ? shard : CROSS_SLOT;
 }
 
 /** A shard's scan ends with the slot after its last one; after the last shard's that means that all is done. */
@@ -351,6 +359,7 @@ function finishScan(reply: Reply): Reply {
   return Number(cursor) >= SLOT_COUNT ? ["0", keys ?? []] : reply;
 }
 
-function finishInTransaction(args: Args, reply: Reply): Reply {
-  return args[0]?.toLowerCase() === "scan" ? finishScan(reply) : reply;
+function finishInTransaction(command: Command | undefined, reply: Reply): Reply {
+  const isScan = command !== undefined && commandOf(command)?.name === "scan";
+  return isScan ? finishScan(reply) : reply;
 }

@@ -1,5 +1,6 @@
 /** Which shard each slot belongs to, in one lookup. */
 
+import type { Command } from "../data/command.ts";
 import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import { type Configuration, type ShardId, SLOT_COUNT } from "../replica/configuration.ts";
@@ -21,6 +22,11 @@ export class SlotTable {
     const shard = this.#shards[slot];
     assert(shard !== undefined, "a slot is below 16384");
     return shard;
+  }
+
+  /** @param index of an argument that is a key. */
+  shardOfArgument(command: Command, index: number): ShardId {
+    return this.shardOfSlot(command.slot(index));
   }
 
   /** @param key a binary string. */

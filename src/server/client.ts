@@ -1,17 +1,19 @@
 /** What the commands of the server may see and change of a connection and of the server, and what a command is to it. */
 
 import type { CommandSpec } from "../commands/spec.ts";
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { Door } from "../router/door.ts";
 import type { ReplySink, Router } from "../router/router.ts";
 import type { Settings } from "./settings.ts";
 
+/** The arguments of a command of the server: binary strings, the name first. */
 export type Args = readonly string[];
 
 /** One queued command of a transaction: run by the shard, or by the server when EXEC comes. */
 export type QueuedCommand =
-  | { readonly kind: "shard"; readonly args: Args }
+  | { readonly kind: "shard"; readonly command: Command }
   | { readonly kind: "server"; readonly args: Args; readonly command: ServerCommand };
 
 /** A transaction from MULTI on. */

@@ -1,7 +1,7 @@
 /** COMMAND and its subcommands: what this server's commands are. */
 
 import type { CommandSpec } from "../commands/spec.ts";
-import { arityMatches, dataCommands, findCommand, keysOf } from "../commands/table.ts";
+import { arityMatches, dataCommands, findCommand, keyPlaces } from "../commands/table.ts";
 import { MapReply, type Reply, SetReply, Status } from "../data/reply.ts";
 import { globMatches } from "../kit/glob.ts";
 import type { Args, Context, Host, ServerCommand } from "./client.ts";
@@ -196,5 +196,5 @@ function getKeys(args: Args, { host }: Context): Reply {
   if (spec === undefined) return INVALID_COMMAND;
   if (spec.firstKey === 0) return NO_KEY_ARGUMENTS;
   if (!arityMatches(spec, command.length)) return INVALID_ARGUMENT_COUNT;
-  return keysOf(spec, command);
+  return keyPlaces(spec, command.length).map((place) => command[place] ?? "");
 }

@@ -10,6 +10,7 @@ import type { Socket } from "node:net";
 
 import { unknownCommand, wrongArity } from "../commands/refusals.ts";
 import { arityMatches } from "../commands/table.ts";
+import type { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { ProtocolError } from "../resp/protocol-error.ts";
@@ -272,18 +273,18 @@ export class Connection implements Client, Waiter, Sender {
     return slot;
   }
 
-  #onRequest(args: Args): void {
+  #onRequest(request: Command): void {
     const { session } = this;
     const { counters, known } = this.#host;
     counters.commands += 1;
-    const command = known.find(args[0] ?? "");
+    const command = known.find(request);
     const slot = this.#append(command?.tally ?? known.unknown, command?.isQuick ?? false);
     const isSkipped = session.replies === "skip-next";
     if (isSkipped) session.replies = "on";
     this.#lastCommand = command?.name ?? UNKNOWN;
-    if (command === undefined) slot.answered(this.#refuse(unknownCommand(args)));
-    else if (command.kind === "data") this.#onShardCommand(command.route, args, slot);
-    else this.#onServerCommand(command.command, args, slot);
+    if (command === undefined) slot.answered(this.#refuse(unknownCommand(request)));
+    else if (command.kind === "data") this.#onShardCommand(command.route, request, slot);
+    else this.#onServerCommand(command.command, request.texts(), slot);
     slot.isSilent = isSkipped || session.replies !== "on";
   }
 
@@ -305,18 +306,18 @@ export class Connection implements Client, Waiter, Sender {
     return command.run(args, { client: this, host: this.#host, sink: slot });
   }
 
-  #onShardCommand(route: Route, args: Args, slot: ReplySlot): void {
+  #onShardCommand(route: Route, request: Command, slot: ReplySlot): void {
     const { session } = this;
     const { command } = route;
-    if (!arityMatches(command, args.length)) {
+    if (!arityMatches(command, request.count)) {
       slot.answered(this.#refuse(wrongArity(command.name)));
     } else if (!session.isAuthenticated) {
       slot.answered(this.#refuse(NOT_AUTHENTICATED));
     } else if (session.transaction !== undefined) {
-      const place = this.#host.router.placeOf(route, args);
-      slot.answered(queueShardCommand(session, session.transaction, place, args));
+      const place = this.#host.router.placeOf(route, request);
+      slot.answered(queueShardCommand(session, session.transaction, place, request));
     } else {
-      this.#host.router.dispatchTo(route, args, this.id, slot);
+      this.#host.router.dispatchTo(route, request, this.id, slot);
     }
   }
 

@@ -1,7 +1,9 @@
 /** Every command that a client can name, with all that a connection has to know of it: one lookup for each request. */
 
+import { NameTable } from "../commands/name-table.ts";
 import type { CommandSpec } from "../commands/spec.ts";
-import { dataCommands } from "../commands/table.ts";
+import { codeOf, dataCommands } from "../commands/table.ts";
+import type { Command } from "../data/command.ts";
 import { assert } from "../kit/assert.ts";
 import { type Route, routeOf } from "../router/routes.ts";
 import type { ServerCommand } from "./client.ts";
@@ -34,44 +36,41 @@ interface Known {
 /** A command of the server itself, or one that the router finds a shard for. */
 export type KnownCommand =
   | (Known & { readonly kind: "server"; readonly command: ServerCommand })
-  | (Known & { readonly kind: "data"; readonly route: Route });
+  | (Known & { readonly kind: "data"; readonly route: Route; readonly code: number });
 
 const NO_TALLY: CommandTally = { answered: () => undefined };
 
 export class KnownCommands {
   /** For what is no command. */
   readonly unknown: CommandTally;
-  /** By lower- and upper-case name, since clients send one or the other. */
-  readonly #byName = new Map<string, KnownCommand>();
-  readonly #longestName: number;
+  readonly #byName: NameTable<KnownCommand>;
 
   constructor(observer: CommandObserver | undefined) {
     this.unknown = observer?.tallyOf("unknown") ?? NO_TALLY;
+    const byName = new Map<string, KnownCommand>();
     for (const spec of dataCommands) {
       const route = routeOf(spec);
       assert(route !== undefined, "each command of the table has a route");
       const isQuick = spec.complexity === "O(1)";
-      this.#add({ kind: "data", route, ...known(spec, observer), isQuick });
+      const code = codeOf(spec);
+      byName.set(spec.name, { kind: "data", route, code, isQuick, ...knownOf(spec, observer) });
     }
     // The server's come last: WATCH is one of the shards only for the router.
     for (const command of serverCommands) {
-      this.#add({ kind: "server", command, ...known(command, observer), isQuick: false });
+      const known = knownOf(command, observer);
+      byName.set(command.name, { kind: "server", command, isQuick: false, ...known });
     }
-    this.#longestName = Math.max(...[...this.#byName.keys()].map(({ length }) => length));
+    this.#byName = new NameTable(byName);
   }
 
-  #add(command: KnownCommand): void {
-    this.#byName.set(command.name, command);
-    this.#byName.set(command.name.toUpperCase(), command);
-  }
-
-  /** @param name in any case. */
-  find(name: string): KnownCommand | undefined {
-    if (name.length > this.#longestName) return undefined;
-    return this.#byName.get(name) ?? this.#byName.get(name.toLowerCase());
+  /** What the first argument names, in any case; a command of the shards also learns its code. */
+  find(command: Command): KnownCommand | undefined {
+    const known = this.#byName.find(command);
+    if (known?.kind === "data") command.code = known.code;
+    return known;
   }
 }
 
-function known(spec: CommandSpec, observer: CommandObserver | undefined) {
+function knownOf(spec: CommandSpec, observer: CommandObserver | undefined) {
   return { name: spec.name, spec, tally: observer?.tallyOf(spec.name) ?? NO_TALLY };
 }

@@ -428,7 +428,7 @@ describe("RespServer, commands", () => {
     const { connect, door } = await setUp(t);
     const client = await connect();
     door.intercept = ({ commands: [args] }) =>
-      args?.[0] === "watch" ? new Refusal("TRYAGAIN", "no lease") : undefined;
+      args?.text(0) === "watch" ? new Refusal("TRYAGAIN", "no lease") : undefined;
     client.send(["WATCH", "a"], ["MULTI"], ["SET", "a", "1"], ["EXEC"], ["GET", "a"]);
     const [watch = null, , , exec, value] = await client.take(5);
     assert.match(refusal(watch), /^TRYAGAIN/);
@@ -642,7 +642,9 @@ describe("RespServer, connections", () => {
     const other = await connect();
     await until(() => door.submitted.length > 1);
     for (let n = 0; n < 20; n += 1) await other.ask("GET", "small");
-    const asked = door.submitted.filter(({ request }) => request.commands[0]?.[1] === "big").length;
+    const asked = door.submitted.filter(
+      ({ request }) => request.commands[0]?.text(1) === "big",
+    ).length;
     assert.ok(asked < count, `${asked} of ${count} were run`);
     client.socket.resume();
     for (const reply of await client.take(count)) assert.ok(reply === value);

@@ -3,6 +3,7 @@
  * shard: the first command with keys says which.
  */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import { NULL_ARRAY, OK, QUEUED, Refusal } from "../data/reply.ts";
 import type { ShardId } from "../replica/configuration.ts";
@@ -114,7 +115,8 @@ export function queueServerCommand(
   args: Args,
 ): Reply {
   if (command.inTransaction !== "queue") return abort(open, NOT_IN_TRANSACTION);
-  return enqueue(open, { kind: "server", args, command });
+  const bytes = args.reduce((sum, argument) => sum + argument.length, 0);
+  return enqueue(open, { kind: "server", args, command }, bytes);
 }
 
 /**
@@ -126,13 +128,14 @@ export function queueShardCommand(
   session: Session,
   open: OpenTransaction,
   place: ShardId | Refusal,
-  args: Args,
+  command: Command,
 ): Reply {
   if (place instanceof Refusal) return abort(open, place);
   const shard = open.shard ?? session.watchedShard;
   if (shard !== undefined && shard !== place) return abort(open, CROSS_SLOT);
   open.shard = place;
-  return enqueue(open, { kind: "shard", args });
+  // A copy, for EXEC may be far: what else has come with the command is not to be kept until then.
+  return enqueue(open, { kind: "shard", command: command.copy() }, command.bytes);
 }
 
 /** Makes EXEC refuse. */
@@ -141,8 +144,8 @@ export function abort(open: OpenTransaction, refusal: Refusal): Refusal {
   return refusal;
 }
 
-function enqueue(open: OpenTransaction, queued: QueuedCommand): Reply {
-  open.argsBytes += queued.args.reduce((sum, argument) => sum + argument.length, 0);
+function enqueue(open: OpenTransaction, queued: QueuedCommand, bytes: number): Reply {
+  open.argsBytes += bytes;
   const isFull = open.commands.length >= TRANSACTION_COMMANDS_MAX;
   if (isFull || open.argsBytes > TRANSACTION_BYTES_MAX) return abort(open, TRANSACTION_TOO_LARGE);
   open.commands.push(queued);
@@ -160,7 +163,7 @@ function execute(context: Context): Reply | undefined {
   if (isWatchBroken) return NULL_ARRAY;
   const shard = open.shard ?? watchedShard;
   if (shard === undefined) return weave(open.commands, [], context);
-  const commands = open.commands.filter(({ kind }) => kind === "shard").map(({ args }) => args);
+  const commands = open.commands.flatMap((each) => (each.kind === "shard" ? each.command : []));
   const weaving: ReplySink = {
     answered: (reply) => {
       if (Array.isArray(reply)) sink.answered(weave(open.commands, reply, context));

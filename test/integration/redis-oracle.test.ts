@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { LCS_TOO_BIG } from "../../src/commands/refusals.ts";
 import { ShardEngine } from "../../src/commands/shard-engine.ts";
 import { dataCommands } from "../../src/commands/table.ts";
+import { Command } from "../../src/data/command.ts";
 import {
   DoubleReply,
   MapReply,
@@ -64,7 +65,12 @@ class Engine {
 
   run(commands: readonly (readonly string[])[], isTransaction: boolean): Reply {
     this.#seq++;
-    const request = { commands, isTransaction, isWrite: true, watched: [] };
+    const request = {
+      commands: commands.map(Command.from),
+      isTransaction,
+      isWrite: true,
+      watched: [],
+    };
     const { reply } = this.#engine.run(request, this.#seq, Date.now());
     this.#engine.committed(this.#seq);
     return reply;

@@ -2,6 +2,7 @@
 
 import type { Command } from "../data/command.ts";
 import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
+import { FIXED_HASH_KEY, type HashKey } from "../data/key-hash.ts";
 import { Keyspace, type SlotRange } from "../data/keyspace.ts";
 import { NULL_ARRAY, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -14,8 +15,12 @@ import { arityMatches, commandOf, keyPlaces } from "./table.ts";
 export class ShardEngine implements StateMachine {
   readonly #keyspace: Keyspace;
 
-  constructor(range: SlotRange | Keyspace) {
-    this.#keyspace = range instanceof Keyspace ? range : new Keyspace(range);
+  /**
+   * @param range the shard's slots, or their keys.
+   * @param hashKey for the index of the keys, drawn by chance where clients choose them.
+   */
+  constructor(range: SlotRange | Keyspace, hashKey: HashKey = FIXED_HASH_KEY) {
+    this.#keyspace = range instanceof Keyspace ? range : new Keyspace(range, hashKey);
   }
 
   run(request: Request, seq: number, wallMs: number): Outcome {

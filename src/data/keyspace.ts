@@ -4,13 +4,21 @@
  * A command reads and writes only through the methods here. Reads note what they depend on; writes apply at once under the
  * seq of the entry to be, and are collected as effects. A backup applies the same effects through the same code, so a
  * command that works on the primary cannot come out differently on a replica.
+ *
+ * Keys and values are bytes. The methods that take them as binary strings are for commands that work on text anyway.
  */
 
 import { assert, unreachable } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
+import { ByteArena } from "./byte-arena.ts";
+import type { Bytes } from "./bytes.ts";
 import type { Effect, KeyRecord, SlotRecords } from "./effect.ts";
-import { type Expiry, ExpiryHeap } from "./expiry-heap.ts";
-import { SlotTable } from "./slot-table.ts";
+import { INTEGER_BYTES_MAX, readInteger, writeInteger } from "./integer-bytes.ts";
+import { FIXED_HASH_KEY, type HashKey } from "./key-hash.ts";
+import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.ts";
+import { HEADER_BYTES, hasEndAt, seqAt, VALUE_BYTES } from "./record.ts";
+import { Records } from "./records.ts";
+import { wordOffset } from "./slab.ts";
 
 /**
  * Longest value, in bytes: the longest string of the JavaScript engine, 24 bytes short of Redis's 512 MB. A writer checks
@@ -27,15 +35,11 @@ export interface SlotRange {
   readonly lastSlot: number;
 }
 
-interface StoredRecord {
-  value: string;
-  /** Undefined if the key has no end. Apart, so that the many keys without an end pay one word for it. */
-  expiry: Expiry | undefined;
-  seq: number;
-}
-
+/** A deletion that is not committed yet. */
 interface Grave {
-  readonly key: string;
+  /** Of the key. */
+  readonly hash: number;
+  readonly slot: number;
   readonly seq: number;
 }
 
@@ -44,31 +48,29 @@ const NO_EFFECTS: readonly Effect[] = [];
 const RECORD_OVERHEAD_BYTES = 32;
 /** The queue of graves is cut when so many are done with, and they are the larger part of it. */
 const GRAVES_CUT_MIN = 1024;
-/**
- * A value that grew by appending is a tree of its pieces, each 32 bytes and more besides its text. It is made one piece again
- * when it has more than so many, plus one for so many of its bytes: then the pieces never cost more than half of what the
- * value does, and for a byte appended no more than 64 are copied.
- */
-const PIECES_FREE = 16;
-const BYTES_PER_PIECE = 64;
+/** A longer key that came as a string is not kept in mind. */
+const STAGED_BYTES_MAX = 4096;
+const REPLACE = { keptBytes: 0, grows: false } as const;
 
 export class Keyspace {
   readonly firstSlot: number;
   #lastSlot: number;
-  /** One map per slot: growing one rehashes little, and a copy can go slot by slot. */
-  #slots: SlotTable<Map<string, StoredRecord>>;
-  #size = 0;
-  readonly #expiries = new ExpiryHeap();
-  /** How many pieces have been appended to a value since it was one. Apart, since few values grow. */
-  readonly #pieces = new Map<StoredRecord, number>();
-  /** Keeps the engine from leaving out the reading that makes a value one piece. */
-  #lastByte = 0;
+  readonly #hashKey: HashKey;
+  readonly #records: Records;
+  readonly #arena = new ByteArena();
+  readonly #memories = new Memories();
+
+  /** Where a key that comes as a string is put, and its hash: a command asks for the same one several times. */
+  #key = allocate(64);
+  #keyText = "";
+  #keyHash: number;
+  readonly #digits = allocate(INTEGER_BYTES_MAX);
 
   /**
-   * Seq of each uncommitted deletion. A key that exists again may still be in here: its record is asked first, and another
-   * deletion overwrites the seq.
+   * Seq of each uncommitted deletion, by the key's hash. Of two keys with the same hash the later counts for both, so a read
+   * of one may wait for the other. A key that exists again may still be in here: its record is asked first.
    */
-  readonly #tombstones = new Map<string, number>();
+  readonly #tombstones = new Map<number, number>();
   /** The deletions in the order of their seq, from `#gravesDone` on: what `committed` takes out of the tombstones. */
   #graves: Grave[] = [];
   #gravesDone = 0;
@@ -77,10 +79,6 @@ export class Keyspace {
   /** The highest seq that changed anything. */
   #lastSeq = 0;
 
-  /** The key whose slot was asked for last, and that slot's place: a command asks several times. */
-  #placedKey = "";
-  #place: number;
-
   #isRunning = false;
   #seq = 0;
   #wallMs = 0;
@@ -88,12 +86,22 @@ export class Keyspace {
   #hasMetExpired = false;
   #effects: Effect[] | undefined;
 
-  constructor({ firstSlot, lastSlot }: SlotRange) {
+  /**
+   * @param range its slots.
+   * @param hashKey drawn by chance where clients choose the keys.
+   * @param records what it begins with: records of these slots, with this hash key.
+   */
+  constructor(
+    { firstSlot, lastSlot }: SlotRange,
+    hashKey: HashKey = FIXED_HASH_KEY,
+    records = new Records({ firstSlot, lastSlot }, hashKey),
+  ) {
     assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
     this.firstSlot = firstSlot;
     this.#lastSlot = lastSlot;
-    this.#place = slotOf("") - firstSlot;
-    this.#slots = new SlotTable(lastSlot - firstSlot + 1);
+    this.#hashKey = hashKey;
+    this.#records = records;
+    this.#keyHash = this.#records.hash(this.#key, 0, 0);
   }
 
   get lastSlot(): number {
@@ -153,32 +161,53 @@ export class Keyspace {
 
   /** The key's value; undefined if it does not exist. */
   value(key: string): string | undefined {
-    return this.#lookup(key)?.value;
+    const reference = this.#lookup(key);
+    return reference === 0 ? undefined : this.#records.value(reference);
+  }
+
+  /**
+   * As `value`, a copy of the bytes.
+   * @param key what holds the key, from `start` to before `end`.
+   */
+  getBytes(key: Buffer, start: number, end: number): Bytes | undefined {
+    const reference = this.#lookupBytes(this.#memories.of(key), start, end);
+    if (reference === 0) return undefined;
+    const page = this.#records.slab.page(reference);
+    const at = wordOffset(reference);
+    const from = (at << 2) + HEADER_BYTES + (end - start);
+    return this.#arena.copy(page, from, from + (page.words[at + VALUE_BYTES] as number));
   }
 
   /** Bytes of the key's value; undefined if it does not exist. */
   valueBytes(key: string): number | undefined {
-    return this.#lookup(key)?.value.length;
+    const reference = this.#lookup(key);
+    return reference === 0 ? undefined : this.#records.valueBytes(reference);
   }
 
   exists(key: string): boolean {
-    return this.#lookup(key) !== undefined;
+    return this.#lookup(key) !== 0;
+  }
+
+  /** @param key what holds the key, from `start` to before `end`. */
+  existsBytes(key: Buffer, start: number, end: number): boolean {
+    return this.#lookupBytes(this.#memories.of(key), start, end) !== 0;
   }
 
   /** The key's end, ms since 1970; 0 if it has none, undefined if the key does not exist. */
   expireAtMs(key: string): number | undefined {
-    const record = this.#lookup(key);
-    return record === undefined ? undefined : (record.expiry?.atMs ?? 0);
+    const reference = this.#lookup(key);
+    return reference === 0 ? undefined : this.#records.endMs(reference);
   }
 
   /** The seq of the entry that last wrote the key; 0 if it does not exist. */
   version(key: string): number {
-    return this.#lookup(key)?.seq ?? 0;
+    const reference = this.#lookup(key);
+    return reference === 0 ? 0 : this.#records.seq(reference);
   }
 
   /** Number of keys, those past their time included until they are deleted. */
   get size(): number {
-    return this.#size;
+    return this.#records.size;
   }
 
   /** Makes the running command depend on everything, as one does that tells which keys there are. */
@@ -187,14 +216,13 @@ export class Keyspace {
   }
 
   /**
-   * The keys of one slot that are not past their time. The caller has called `noteAll`.
+   * The keys of one slot that are not past their time. The caller has called `noteAll`, and changes nothing meanwhile.
    * @param slot one of this keyspace's.
    */
   *keysOfSlot(slot: number): Generator<string> {
-    const records = this.#slots.get(slot - this.firstSlot);
-    if (records === undefined) return;
-    for (const [key, record] of records) {
-      if (!this.#isPast(record)) yield key;
+    const records = this.#records;
+    for (let at = records.firstOfSlot(slot); at !== 0; at = records.next(at)) {
+      if (!this.#isPast(at)) yield records.key(at);
     }
   }
 
@@ -203,7 +231,7 @@ export class Keyspace {
    * @param slot one of this keyspace's.
    */
   sizeOfSlot(slot: number): number {
-    return this.#slots.get(slot - this.firstSlot)?.size ?? 0;
+    return this.#records.countOfSlot(slot);
   }
 
   // --- Writes --------------------------------------------------------------------------------------------------------
@@ -216,6 +244,76 @@ export class Keyspace {
     this.#write({ kind: "set", key, value, expireAtMs });
   }
 
+  /**
+   * As `set`, of bytes, without an end.
+   * @param key what holds the key, from `keyStart` to before `keyEnd`.
+   * @param value what holds the value, from `valueStart` to before `valueEnd`: at most `VALUE_BYTES_MAX` bytes.
+   */
+  setBytes(
+    key: Buffer,
+    keyStart: number,
+    keyEnd: number,
+    value: Buffer,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const ofKey = this.#memories.of(key);
+    const ofValue = this.#memories.of(value);
+    const hash = this.#records.hash(ofKey, keyStart, keyEnd);
+    this.#collect({
+      kind: "set",
+      key: key.toString("latin1", keyStart, keyEnd),
+      value: value.toString("latin1", valueStart, valueEnd),
+      expireAtMs: 0,
+    });
+    this.#putBytes(hash, ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0, this.#seq);
+  }
+
+  /**
+   * Adds to the integer that the key holds, and leaves the key's end as it is; a missing key holds 0.
+   * @param key what holds the key, from `start` to before `end`.
+   * @param delta a safe integer.
+   * @returns the sum; undefined, and nothing is changed, if the value is no integer, or it or the sum is not a safe one.
+   */
+  addBytes(key: Buffer, start: number, end: number, delta: number): number | undefined {
+    const records = this.#records;
+    const ofKey = this.#memories.of(key);
+    const hash = records.hash(ofKey, start, end);
+    const reference = this.#lookupHashed(hash, ofKey, start, end);
+    let before = 0;
+    let expireAtMs = 0;
+    if (reference !== 0) {
+      const { bytes, words } = records.slab.page(reference);
+      const at = wordOffset(reference);
+      const from = (at << 2) + HEADER_BYTES + (end - start);
+      const value = readInteger(bytes, from, from + (words[at + VALUE_BYTES] as number));
+      if (value === undefined) return undefined;
+      before = value;
+      expireAtMs = records.endMs(reference);
+    }
+    const after = before + delta;
+    if (!Number.isSafeInteger(after)) return undefined;
+    const digits = writeInteger(after, this.#digits.bytes);
+    this.#collect({
+      kind: "set",
+      key: key.toString("latin1", start, end),
+      value: String(after),
+      expireAtMs,
+    });
+    this.#putBytes(
+      hash,
+      ofKey,
+      start,
+      end,
+      this.#digits,
+      digits,
+      INTEGER_BYTES_MAX,
+      expireAtMs,
+      this.#seq,
+    );
+    return after;
+  }
+
   /** Sets the value and leaves the key's end as it is. */
   setKeepingExpiry(key: string, value: string): void {
     this.#write({ kind: "set", key, value, expireAtMs: this.expireAtMs(key) ?? 0 });
@@ -223,7 +321,7 @@ export class Keyspace {
 
   /** @returns whether the key existed. */
   delete(key: string): boolean {
-    if (this.#lookup(key) === undefined) return false;
+    if (this.#lookup(key) === 0) return false;
     this.#write({ kind: "delete", key });
     return true;
   }
@@ -233,7 +331,7 @@ export class Keyspace {
    * @param expireAtMs its new end, ms since 1970; 0 for none.
    */
   expire(key: string, expireAtMs: number): void {
-    assert(this.#lookup(key) !== undefined, "only a key that exists can get an end");
+    assert(this.#lookup(key) !== 0, "only a key that exists can get an end");
     this.#write({ kind: "expire", key, expireAtMs });
   }
 
@@ -261,15 +359,16 @@ export class Keyspace {
   /** Deletes every key. */
   flush(): void {
     this.noteAll();
-    if (this.#size > 0) this.#write({ kind: "flush" });
+    if (this.size > 0) this.#write({ kind: "flush" });
   }
 
   /** Deletes up to `limit` keys past their time, those first that have been so for longest. */
   expireDue(limit: number): void {
+    const records = this.#records;
     for (let left = limit; left > 0; left--) {
-      const expiry = this.#expiries.peek();
-      if (expiry === undefined || expiry.atMs >= this.#wallMs) return;
-      this.#write({ kind: "delete", key: expiry.key });
+      const reference = records.firstToEnd;
+      if (reference === 0 || !this.#isPast(reference)) return;
+      this.#write({ kind: "delete", key: records.key(reference) });
     }
   }
 
@@ -292,47 +391,23 @@ export class Keyspace {
    */
   divide(at: number): Keyspace {
     assert(at > this.firstSlot && at <= this.#lastSlot, "both parts have a slot");
-    const part = new Keyspace({ firstSlot: at, lastSlot: this.#lastSlot });
-    const slots = this.#slots;
-    const kept = new SlotTable<Map<string, StoredRecord>>(at - this.firstSlot);
-    const hasMarks = this.#expiries.size > 0 || this.#pieces.size > 0;
-    for (let index = slots.next(0); index < slots.length; index = slots.next(index + 1)) {
-      const records = slots.get(index);
-      if (records === undefined) continue;
-      if (index < kept.length) {
-        kept.set(index, records);
-        continue;
-      }
-      part.#slots.set(index - kept.length, records);
-      part.#size += records.size;
-      if (hasMarks) for (const [key, record] of records) this.#moveMarks(part, key, record);
-    }
-    this.#slots = kept;
+    const range = { firstSlot: at, lastSlot: this.#lastSlot };
+    const part = new Keyspace(range, this.#hashKey, this.#records.divide(at));
     this.#lastSlot = at - 1;
-    this.#size -= part.#size;
     part.#lastSeq = this.#lastSeq;
     part.#flushSeq = this.#flushSeq;
-    for (const [key, seq] of this.#tombstones) {
-      if (this.#holds(key)) continue;
-      part.#tombstones.set(key, seq);
-      this.#tombstones.delete(key);
-    }
     const graves = this.#graves.slice(this.#gravesDone);
-    this.#graves = graves.filter(({ key }) => this.#holds(key));
-    part.#graves = graves.filter(({ key }) => part.#holds(key));
-    this.#gravesDone = 0;
+    this.#remember(graves.filter(({ slot }) => slot < at));
+    part.#remember(graves.filter(({ slot }) => slot >= at));
     return part;
   }
 
-  #moveMarks(part: Keyspace, key: string, record: StoredRecord): void {
-    if (record.expiry !== undefined) {
-      this.#expiries.remove(record.expiry);
-      record.expiry = part.#expiries.add(key, record.expiry.atMs);
-    }
-    const pieces = this.#pieces.get(record);
-    if (pieces === undefined) return;
-    this.#pieces.delete(record);
-    part.#pieces.set(record, pieces);
+  /** @param graves all deletions that are not committed, in the order of their seq. */
+  #remember(graves: Grave[]): void {
+    this.#graves = graves;
+    this.#gravesDone = 0;
+    this.#tombstones.clear();
+    for (const { hash, seq } of graves) this.#tombstones.set(hash, seq);
   }
 
   /**
@@ -359,7 +434,8 @@ export class Keyspace {
   }
 
   #seqOf(key: string): number {
-    return this.#slots.get(this.#placeOf(key))?.get(key)?.seq ?? 0;
+    const reference = this.#find(key);
+    return reference === 0 ? 0 : this.#records.seq(reference);
   }
 
   #flushAllBut(keys: ReadonlySet<string>, seq: number): void {
@@ -376,7 +452,7 @@ export class Keyspace {
     for (; done < graves.length; done++) {
       const grave = graves[done];
       if (grave === undefined || grave.seq > seq) break;
-      if (this.#tombstones.get(grave.key) === grave.seq) this.#tombstones.delete(grave.key);
+      if (this.#tombstones.get(grave.hash) === grave.seq) this.#tombstones.delete(grave.hash);
     }
     this.#gravesDone = done;
     if (done === graves.length) {
@@ -388,29 +464,25 @@ export class Keyspace {
     }
   }
 
-  /** How much is kept besides the keys, for tests of its bounds. */
+  /** How much is kept, for tests of its bounds. */
   get upkeep(): {
     readonly expiries: number;
     readonly tombstones: number;
     readonly graves: number;
-    readonly growing: number;
-    readonly lastByte: number;
+    /** Memory of the records, their index and their ends. */
+    readonly bytes: number;
   } {
     return {
-      expiries: this.#expiries.size,
+      expiries: this.#records.endCount,
       tombstones: this.#tombstones.size,
       graves: this.#graves.length,
-      growing: this.#pieces.size,
-      lastByte: this.#lastByte,
+      bytes: this.#records.bytes,
     };
   }
 
   /** Forgets everything, as if new. */
   clear(): void {
     this.#empty();
-    this.#tombstones.clear();
-    this.#graves = [];
-    this.#gravesDone = 0;
     this.#flushSeq = 0;
     this.#lastSeq = 0;
   }
@@ -423,24 +495,24 @@ export class Keyspace {
     fromSlot: number,
     bytesMax: number,
   ): { readonly records: SlotRecords; readonly nextSlot: number } {
-    const records: KeyRecord[] = [];
+    const records = this.#records;
+    const copied: KeyRecord[] = [];
     let bytes = 0;
-    const slots = this.#slots;
-    let index = slots.next(Math.max(fromSlot - this.firstSlot, 0));
-    for (; index < slots.length && bytes < bytesMax; index = slots.next(index + 1)) {
-      for (const [key, record] of slots.get(index) ?? []) {
-        const { value } = record;
-        records.push(recordOf(key, record));
-        bytes += key.length + value.length + RECORD_OVERHEAD_BYTES;
+    let slot = records.nextSlot(fromSlot);
+    for (; slot <= this.#lastSlot && bytes < bytesMax; slot = records.nextSlot(slot + 1)) {
+      for (let at = records.firstOfSlot(slot); at !== 0; at = records.next(at)) {
+        const record = this.#record(at);
+        copied.push(record);
+        bytes += record.key.length + record.value.length + RECORD_OVERHEAD_BYTES;
       }
     }
-    return { records, nextSlot: this.firstSlot + index };
+    return { records: copied, nextSlot: slot };
   }
 
   /** The key's record as it is, whether its end is past or not; undefined if it does not exist. */
   record(key: string): KeyRecord | undefined {
-    const record = this.#slots.get(this.#placeOf(key))?.get(key);
-    return record === undefined ? undefined : recordOf(key, record);
+    const reference = this.#find(key);
+    return reference === 0 ? undefined : this.#record(reference);
   }
 
   /** Stores what another keyspace's `copyOut` gave. */
@@ -448,11 +520,17 @@ export class Keyspace {
     for (const { key, value, expireAtMs, seq } of records) this.#put(key, value, expireAtMs, seq);
   }
 
-  /** Calls `visit` with every record, slot by slot. */
+  /** Calls `visit` with every record, slot by slot. It changes nothing. */
   forEach(visit: (record: KeyRecord) => void): void {
-    const slots = this.#slots;
-    for (let index = slots.next(0); index < slots.length; index = slots.next(index + 1)) {
-      for (const [key, record] of slots.get(index) ?? []) visit(recordOf(key, record));
+    const records = this.#records;
+    for (
+      let slot = records.nextSlot(0);
+      slot <= this.#lastSlot;
+      slot = records.nextSlot(slot + 1)
+    ) {
+      for (let at = records.firstOfSlot(slot); at !== 0; at = records.next(at)) {
+        visit(this.#record(at));
+      }
     }
   }
 
@@ -463,33 +541,71 @@ export class Keyspace {
   }
 
   /** As in Redis, a key still lives in the very millisecond of its end. */
-  #isPast(record: StoredRecord): boolean {
-    return record.expiry !== undefined && record.expiry.atMs < this.#wallMs;
+  #isPast(reference: number): boolean {
+    const endMs = this.#records.endMs(reference);
+    return endMs !== 0 && endMs < this.#wallMs;
   }
 
-  #lookup(key: string): StoredRecord | undefined {
-    const record = this.#slots.get(this.#placeOf(key))?.get(key);
-    if (record === undefined) {
-      this.#noteMissing(key);
-      return undefined;
+  /** Puts the key where `#key`, from 0 to before its length, and `#keyHash` are about it. */
+  #stage(key: string): void {
+    if (key === this.#keyText) return;
+    const { length } = key;
+    if (length > this.#key.bytes.length) this.#key = allocate(2 * length);
+    else if (this.#key.bytes.length > STAGED_BYTES_MAX && length <= STAGED_BYTES_MAX) {
+      this.#key = allocate(STAGED_BYTES_MAX);
     }
-    this.#note(record.seq);
-    if (record.expiry === undefined || !this.#isPast(record)) return record;
-    if (this.#isRunning) this.#write({ kind: "delete", key });
-    else this.#hasMetExpired = true;
-    return undefined;
+    writeText(key, this.#key, 0);
+    this.#keyText = key;
+    this.#keyHash = this.#records.hash(this.#key, 0, length);
   }
 
-  #noteMissing(key: string): void {
-    this.#note(this.#flushSeq);
-    if (this.#tombstones.size > 0) this.#note(this.#tombstones.get(key) ?? 0);
+  #holds(key: string): boolean {
+    const slot = slotOf(key);
+    return slot >= this.firstSlot && slot <= this.#lastSlot;
+  }
+
+  /** The reference of the key's record, past its time or not; 0 if there is none. */
+  #find(key: string): number {
+    this.#stage(key);
+    return this.#records.find(this.#keyHash, this.#key, 0, key.length);
+  }
+
+  /** As a command sees it: the reference of the key's record, 0 if there is none. */
+  #lookup(key: string): number {
+    this.#stage(key);
+    return this.#lookupHashed(this.#keyHash, this.#key, 0, key.length);
+  }
+
+  #lookupBytes(key: Memory, start: number, end: number): number {
+    return this.#lookupHashed(this.#records.hash(key, start, end), key, start, end);
+  }
+
+  #lookupHashed(hash: number, key: Memory, start: number, end: number): number {
+    const reference = this.#records.find(hash, key, start, end);
+    if (reference === 0) {
+      this.#note(this.#flushSeq);
+      if (this.#tombstones.size > 0) this.#note(this.#tombstones.get(hash) ?? 0);
+      return 0;
+    }
+    const { words } = this.#records.slab.page(reference);
+    const at = wordOffset(reference);
+    this.#note(seqAt(words, at));
+    if (!hasEndAt(words, at) || !this.#isPast(reference)) return reference;
+    if (this.#isRunning)
+      this.#write({ kind: "delete", key: key.bytes.toString("latin1", start, end) });
+    else this.#hasMetExpired = true;
+    return 0;
   }
 
   #write(effect: Effect): void {
+    this.#collect(effect);
+    this.#apply(effect, this.#seq);
+  }
+
+  #collect(effect: Effect): void {
     assert(this.#isRunning, "a command that writes runs at the primary only");
     if (this.#effects === undefined) this.#effects = [effect];
     else this.#effects.push(effect);
-    this.#apply(effect, this.#seq);
   }
 
   #apply(effect: Effect, seq: number): void {
@@ -501,11 +617,10 @@ export class Keyspace {
         this.#remove(effect.key, seq);
         return;
       case "expire": {
-        const record = this.#slotFor(effect.key).get(effect.key);
-        assert(record !== undefined, "an expire effect follows its key");
-        this.#setExpiry(effect.key, record, effect.expireAtMs);
-        record.seq = seq;
-        this.#wrote(seq);
+        const reference = this.#find(effect.key);
+        assert(reference !== 0, "an expire effect follows its key");
+        const own = this.#records.setEnd(reference, this.#keyHash, effect.expireAtMs);
+        this.#wrote(own, seq);
         return;
       }
       case "append":
@@ -516,132 +631,125 @@ export class Keyspace {
         return;
       case "flush":
         this.#empty();
-        this.#tombstones.clear();
-        this.#graves = [];
-        this.#gravesDone = 0;
         this.#flushSeq = seq;
-        this.#wrote(seq);
+        this.#raise(seq);
         return;
       default:
         unreachable(effect);
     }
   }
 
-  #wrote(seq: number): void {
+  #wrote(reference: number, seq: number): void {
+    this.#records.setSeq(reference, seq);
+    this.#raise(seq);
+  }
+
+  #raise(seq: number): void {
     if (seq > this.#lastSeq) this.#lastSeq = seq;
   }
 
-  /** Where the key's slot is in `#slots`, or outside of them. */
-  #placeOf(key: string): number {
-    if (key !== this.#placedKey) {
-      this.#placedKey = key;
-      this.#place = slotOf(key) - this.firstSlot;
-    }
-    return this.#place;
+  /** Makes the key's record such that only its value is still to be written; its reference. */
+  #room(
+    hash: number,
+    key: Memory,
+    start: number,
+    end: number,
+    valueBytes: number,
+    expireAtMs: number,
+    seq: number,
+  ): number {
+    const records = this.#records;
+    let reference = records.find(hash, key, start, end);
+    const hasEnd = expireAtMs !== 0;
+    if (reference === 0) reference = records.create(hash, key, start, end, { valueBytes, hasEnd });
+    else reference = records.resize(reference, hash, valueBytes, REPLACE);
+    reference = records.setEnd(reference, hash, expireAtMs);
+    this.#wrote(reference, seq);
+    return reference;
   }
 
-  #holds(key: string): boolean {
-    const place = this.#placeOf(key);
-    return place >= 0 && place < this.#slots.length;
-  }
-
-  #slotFor(key: string): Map<string, StoredRecord> {
-    const index = this.#placeOf(key);
-    const records = this.#slots.get(index);
-    if (records !== undefined) return records;
-    assert(index >= 0 && index < this.#slots.length, "a key belongs to the shard of its slot");
-    const created = new Map<string, StoredRecord>();
-    this.#slots.set(index, created);
-    return created;
+  #putBytes(
+    hash: number,
+    key: Memory,
+    keyStart: number,
+    keyEnd: number,
+    value: Memory,
+    valueStart: number,
+    valueEnd: number,
+    expireAtMs: number,
+    seq: number,
+  ): void {
+    const length = valueEnd - valueStart;
+    const reference = this.#room(hash, key, keyStart, keyEnd, length, expireAtMs, seq);
+    const at = (wordOffset(reference) << 2) + HEADER_BYTES + (keyEnd - keyStart);
+    copyBytes(value, valueStart, valueEnd, this.#records.slab.page(reference), at);
   }
 
   #put(key: string, value: string, expireAtMs: number, seq: number): void {
-    const records = this.#slotFor(key);
-    let record = records.get(key);
-    if (record === undefined) {
-      record = { value, expiry: undefined, seq };
-      records.set(key, record);
-      this.#size++;
-    } else {
-      record.value = value;
-      record.seq = seq;
-      if (this.#pieces.size > 0) this.#pieces.delete(record);
-    }
-    if (expireAtMs !== 0 || record.expiry !== undefined) this.#setExpiry(key, record, expireAtMs);
-    this.#wrote(seq);
+    this.#stage(key);
+    const { length } = key;
+    const hash = this.#keyHash;
+    const reference = this.#room(hash, this.#key, 0, length, value.length, expireAtMs, seq);
+    this.#writeValue(reference, length, 0, value);
   }
 
   #append(key: string, bytes: string, seq: number): void {
-    const record = this.#slotFor(key).get(key);
-    if (record === undefined) {
-      this.#put(key, bytes, 0, seq);
-      return;
-    }
-    record.value += bytes;
-    record.seq = seq;
-    this.#wrote(seq);
-    const pieces = (this.#pieces.get(record) ?? 0) + 1;
-    if (pieces <= PIECES_FREE + record.value.length / BYTES_PER_PIECE) {
-      this.#pieces.set(record, pieces);
-    } else {
-      // To read a byte of it makes the engine join the pieces.
-      this.#lastByte = record.value.charCodeAt(record.value.length - 1);
-      this.#pieces.delete(record);
-    }
+    const reference = this.#find(key);
+    if (reference === 0) this.#put(key, bytes, 0, seq);
+    else this.#overwriteIn(reference, key, this.#records.valueBytes(reference), bytes, seq);
   }
 
   #overwrite({ key, offset, bytes }: Extract<Effect, { kind: "overwrite" }>, seq: number): void {
-    const record = this.#slotFor(key).get(key);
-    if (record === undefined) {
-      this.#put(key, overwritten("", offset, bytes), 0, seq);
-      return;
-    }
-    record.value = overwritten(record.value, offset, bytes);
-    record.seq = seq;
-    this.#pieces.delete(record);
-    this.#wrote(seq);
+    let reference = this.#find(key);
+    if (reference === 0) reference = this.#room(this.#keyHash, this.#key, 0, key.length, 0, 0, seq);
+    this.#overwriteIn(reference, key, offset, bytes, seq);
   }
 
-  #setExpiry(key: string, record: StoredRecord, expireAtMs: number): void {
-    if (expireAtMs === 0) {
-      if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
-      record.expiry = undefined;
-    } else if (record.expiry === undefined) {
-      record.expiry = this.#expiries.add(key, expireAtMs);
-    } else {
-      this.#expiries.move(record.expiry, expireAtMs);
+  /** Writes `bytes` from `offset` on into the value of the key that is staged, after filling up with zero bytes. */
+  #overwriteIn(reference: number, key: string, offset: number, bytes: string, seq: number): void {
+    const records = this.#records;
+    const before = records.valueBytes(reference);
+    const after = Math.max(before, offset + bytes.length);
+    let own = reference;
+    if (after > before) {
+      own = records.resize(reference, this.#keyHash, after, { keptBytes: before, grows: true });
     }
+    if (offset > before) {
+      const from = (wordOffset(own) << 2) + HEADER_BYTES + key.length;
+      records.slab.page(own).bytes.fill(0, from + before, from + offset);
+    }
+    this.#writeValue(own, key.length, offset, bytes);
+    this.#wrote(own, seq);
+  }
+
+  #writeValue(reference: number, keyBytes: number, offset: number, text: string): void {
+    const at = (wordOffset(reference) << 2) + HEADER_BYTES + keyBytes + offset;
+    writeText(text, this.#records.slab.page(reference), at);
   }
 
   #remove(key: string, seq: number): void {
-    const records = this.#slotFor(key);
-    const record = records.get(key);
-    assert(record !== undefined, "a delete effect follows its key");
-    if (record.expiry !== undefined) this.#expiries.remove(record.expiry);
-    if (this.#pieces.size > 0) this.#pieces.delete(record);
-    records.delete(key);
-    if (records.size === 0) this.#slots.set(this.#placeOf(key), undefined);
-    this.#size--;
-    this.#tombstones.set(key, seq);
-    this.#graves.push({ key, seq });
-    this.#wrote(seq);
+    const reference = this.#find(key);
+    assert(reference !== 0, "a delete effect follows its key");
+    const slot = this.#records.remove(reference, this.#keyHash);
+    this.#tombstones.set(this.#keyHash, seq);
+    this.#graves.push({ hash: this.#keyHash, slot, seq });
+    this.#raise(seq);
+  }
+
+  #record(reference: number): KeyRecord {
+    const records = this.#records;
+    return {
+      key: records.key(reference),
+      value: records.value(reference),
+      expireAtMs: records.endMs(reference),
+      seq: records.seq(reference),
+    };
   }
 
   #empty(): void {
-    this.#slots.clear();
-    this.#size = 0;
-    this.#expiries.clear();
-    this.#pieces.clear();
+    this.#records.clear();
+    this.#tombstones.clear();
+    this.#graves = [];
+    this.#gravesDone = 0;
   }
-}
-
-function recordOf(key: string, { value, expiry, seq }: StoredRecord): KeyRecord {
-  return { key, value, expireAtMs: expiry?.atMs ?? 0, seq };
-}
-
-/** `value` with `bytes` from `offset` on, filled up with zero bytes before them if it is shorter. */
-function overwritten(value: string, offset: number, bytes: string): string {
-  const before =
-    value.length < offset ? value + "\0".repeat(offset - value.length) : value.slice(0, offset);
-  return before + bytes + value.slice(offset + bytes.length);
 }

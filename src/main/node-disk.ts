@@ -7,6 +7,7 @@ import type { Configuration, NodeId } from "../replica/configuration.ts";
 import { StoreError } from "../store/errors.ts";
 import { openRedisStore } from "../store/open-redis-store.ts";
 import { openStore } from "../store/open-store.ts";
+import { hashKey } from "./hash-key.ts";
 import { FAILED, MISFIT, StartError } from "./start-error.ts";
 
 /** A directory of the node's own, or a database of a Redis server. */
@@ -42,7 +43,7 @@ export async function openNodeDisk(
           ? openStore({ ...options, dir: place.dataDir })
           : openRedisStore({ ...options, url: place.storeUrl });
       },
-      createStateMachine: (range) => new ShardEngine(range),
+      createStateMachine: (range) => new ShardEngine(range, hashKey),
       log: (level, text, fields) => log[level](fields, text),
     });
   } catch (error) {

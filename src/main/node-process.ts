@@ -25,6 +25,7 @@ import { RespServer } from "../server/resp-server.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
 import { addBackupRoute } from "./backup-route.ts";
 import { linesOf } from "./event-lines.ts";
+import { hashKey } from "./hash-key.ts";
 import { createLogger, type LogLevel } from "./log.ts";
 import { type DiskPlace, openNodeDisk } from "./node-disk.ts";
 import { raisePriority } from "./priority.ts";
@@ -198,7 +199,7 @@ async function startNode(
     core: new Core({
       nodeId,
       incarnation,
-      createStateMachine: ({ firstSlot, lastSlot }) => new ShardEngine({ firstSlot, lastSlot }),
+      createStateMachine: (range) => new ShardEngine(range, hashKey),
       ...(restored === undefined ? {} : { restored }),
       ...(options.readPolicy === undefined ? {} : { readPolicy: options.readPolicy }),
     }),

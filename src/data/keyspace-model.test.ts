@@ -1,0 +1,335 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { slotOf } from "../kit/crc16.ts";
+import type { Effect, KeyRecord } from "./effect.ts";
+import { Keyspace } from "./keyspace.ts";
+
+const WHOLE = { firstSlot: 0, lastSlot: 16_383 };
+
+const key = fc.oneof(
+  fc.constantFrom("", "a", "{t}1", "{t}2", "{t}3", "\u00ff\u0000", "k".repeat(200)),
+  fc.integer({ min: 0, max: 3_000 }).map((i) => `key:${i}`),
+);
+const value = fc.oneof(
+  fc.constantFrom("", "1", "-7", "999999999999999", "01", "\u00ff\u0000\r\n"),
+  fc.integer({ min: 0, max: 400 }).map((length) => "v".repeat(length)),
+  fc.constantFrom(5_000, 64_000, 65_500, 70_000, 150_000).map((length) => "w".repeat(length)),
+);
+const time = fc.integer({ min: 1_000, max: 1_400 });
+
+type Step =
+  | { readonly kind: "set"; readonly key: string; readonly value: string; readonly end: number }
+  | { readonly kind: "setBytes"; readonly key: string; readonly value: string }
+  | { readonly kind: "keep"; readonly key: string; readonly value: string }
+  | { readonly kind: "delete" | "flush" | "due" | "read"; readonly key: string }
+  | { readonly kind: "expire"; readonly key: string; readonly end: number }
+  | { readonly kind: "append"; readonly key: string; readonly value: string }
+  | {
+      readonly kind: "overwrite";
+      readonly key: string;
+      readonly value: string;
+      readonly at: number;
+    }
+  | { readonly kind: "add"; readonly key: string; readonly delta: number };
+
+const end = fc.oneof(fc.constant(0), time);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("set" as const), key, value, end }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("setBytes" as const), key, value }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("keep" as const), key, value }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constantFrom("delete" as const, "read" as const), key }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("due" as const), key }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("expire" as const), key, end }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("append" as const), key, value }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("overwrite" as const), key, value, at: fc.nat(300) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("add" as const), key, delta: fc.integer() }),
+  },
+);
+const steps = fc.array(
+  fc.oneof(
+    { weight: 60, arbitrary: step },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("flush" as const), key }) },
+  ),
+  { maxLength: 120, size: "max" },
+);
+
+/** The same as a `Map` of what belongs to a key. */
+class Model {
+  readonly keys = new Map<string, { value: string; end: number; seq: number }>();
+
+  /** As a command sees it at `wallMs`: a key past its end is gone. */
+  live(name: string, wallMs: number): { value: string; end: number; seq: number } | undefined {
+    const record = this.keys.get(name);
+    if (record === undefined || record.end === 0 || record.end >= wallMs) return record;
+    this.keys.delete(name);
+    return undefined;
+  }
+
+  /** @returns what the step answers. */
+  run(it: Step, seq: number, wallMs: number): unknown {
+    const { keys } = this;
+    switch (it.kind) {
+      case "set":
+        keys.set(it.key, { value: it.value, end: it.end, seq });
+        return undefined;
+      case "setBytes":
+        keys.set(it.key, { value: it.value, end: 0, seq });
+        return undefined;
+      case "keep":
+        keys.set(it.key, { value: it.value, end: this.live(it.key, wallMs)?.end ?? 0, seq });
+        return undefined;
+      case "read":
+        return this.live(it.key, wallMs)?.value;
+      case "delete":
+        return this.live(it.key, wallMs) !== undefined && keys.delete(it.key);
+      case "expire": {
+        const record = this.live(it.key, wallMs);
+        if (record !== undefined) keys.set(it.key, { ...record, end: it.end, seq });
+        return record !== undefined;
+      }
+      case "append":
+      case "overwrite": {
+        const before = this.live(it.key, wallMs) ?? { value: "", end: 0 };
+        const at = it.kind === "append" ? before.value.length : it.at;
+        const after =
+          before.value.slice(0, at).padEnd(at, "\0") +
+          it.value +
+          before.value.slice(at + it.value.length);
+        keys.set(it.key, { value: after, end: before.end, seq });
+        return after.length;
+      }
+      case "add": {
+        const before = this.live(it.key, wallMs) ?? { value: "0", end: 0 };
+        if (!/^(?:0|-?[1-9]\d{0,14})$/.test(before.value)) return undefined;
+        const after = Number(before.value) + it.delta;
+        keys.set(it.key, { value: String(after), end: before.end, seq });
+        return after;
+      }
+      case "due": {
+        const due = [...keys].filter(([, record]) => record.end !== 0 && record.end < wallMs);
+        for (const [name] of due) keys.delete(name);
+        return due.length;
+      }
+      case "flush":
+        keys.clear();
+        return undefined;
+    }
+  }
+}
+
+function runIn(keyspace: Keyspace, it: Step): unknown {
+  // Not at the begin of its buffer, for that is where commands find theirs.
+  const bytes = Buffer.from(`*${it.key}*`, "latin1");
+  const last = bytes.length - 1;
+  switch (it.kind) {
+    case "set":
+      return keyspace.set(it.key, it.value, it.end);
+    case "setBytes": {
+      const content = Buffer.from(`**${it.value}`, "latin1");
+      return keyspace.setBytes(bytes, 1, last, content, 2, content.length);
+    }
+    case "keep":
+      return keyspace.setKeepingExpiry(it.key, it.value);
+    case "read": {
+      const found = keyspace.getBytes(bytes, 1, last)?.toString();
+      assert.equal(keyspace.value(it.key), found);
+      assert.equal(keyspace.existsBytes(bytes, 1, last), found !== undefined);
+      return found;
+    }
+    case "delete":
+      return keyspace.delete(it.key);
+    case "expire": {
+      const exists = keyspace.exists(it.key);
+      if (exists) keyspace.expire(it.key, it.end);
+      return exists;
+    }
+    case "append":
+      return keyspace.append(it.key, it.value);
+    case "overwrite":
+      return keyspace.overwrite(it.key, it.at, it.value);
+    case "add":
+      return keyspace.addBytes(bytes, 1, last, it.delta);
+    case "due": {
+      const before = keyspace.size;
+      keyspace.expireDue(before);
+      return before - keyspace.size;
+    }
+    case "flush":
+      return keyspace.flush();
+  }
+}
+
+function contentOf(keyspace: Keyspace): Map<string, Omit<KeyRecord, "key">> {
+  const content = new Map<string, Omit<KeyRecord, "key">>();
+  keyspace.forEach(({ key: name, ...rest }) => {
+    assert.ok(!content.has(name));
+    content.set(name, rest);
+  });
+  return content;
+}
+
+function contentOfModel(model: Model): Map<string, Omit<KeyRecord, "key">> {
+  return new Map(
+    [...model.keys].map(([name, { value: text, end: expireAtMs, seq }]) => [
+      name,
+      { value: text, expireAtMs, seq },
+    ]),
+  );
+}
+
+function runAll(
+  list: readonly Step[],
+  keyspace: Keyspace,
+  each: (effects: readonly Effect[], seq: number, model: Model) => void,
+): Model {
+  const model = new Model();
+  for (const [i, it] of list.entries()) {
+    const seq = (i + 1) * 1_000_000_007;
+    const wallMs = 1_000 + 3 * i;
+    keyspace.beginRun(seq, wallMs);
+    assert.deepEqual(runIn(keyspace, it), model.run(it, seq, wallMs), JSON.stringify(it));
+    each(keyspace.effects, seq, model);
+    keyspace.committed(seq - 4_000_000_000);
+  }
+  return model;
+}
+
+test("a keyspace is a map of keys, and so is one that applies its effects", () => {
+  fc.assert(
+    fc.property(steps, (list) => {
+      const keyspace = new Keyspace(WHOLE);
+      const backup = new Keyspace(WHOLE, { low: 11, high: 12 });
+      const model = runAll(list, keyspace, (effects, seq, { keys }) => {
+        backup.apply(effects, seq);
+        assert.equal(keyspace.size, keys.size);
+      });
+      assert.deepEqual(contentOf(keyspace), contentOfModel(model));
+      assert.deepEqual(contentOf(backup), contentOfModel(model));
+      const bySlot = new Map<number, number>();
+      for (const name of model.keys.keys()) {
+        bySlot.set(slotOf(name), (bySlot.get(slotOf(name)) ?? 0) + 1);
+      }
+      keyspace.beginRead(0);
+      for (const [slot, count] of bySlot) {
+        assert.equal(keyspace.sizeOfSlot(slot), count);
+        const names = [...keyspace.keysOfSlot(slot)];
+        assert.equal(names.length, count);
+        assert.ok(names.every((name) => slotOf(name) === slot && model.keys.has(name)));
+      }
+    }),
+  );
+});
+
+test("copies and parts are equal, wherever the slots are divided", () => {
+  fc.assert(
+    fc.property(steps, fc.integer({ min: 1, max: 16_383 }), (list, boundary) => {
+      const from = new Keyspace(WHOLE);
+      const model = runAll(list, from, () => undefined);
+      const low = new Keyspace({ firstSlot: 0, lastSlot: boundary - 1 });
+      const high = new Keyspace({ firstSlot: boundary, lastSlot: 16_383 });
+      for (let slot = 0; slot <= 16_383; ) {
+        const { records, nextSlot } = from.copyOut(slot, 100);
+        low.copyIn(records.filter((record) => slotOf(record.key) < boundary));
+        high.copyIn(records.filter((record) => slotOf(record.key) >= boundary));
+        slot = nextSlot;
+      }
+      const all = new Map([...contentOf(low), ...contentOf(high)]);
+      assert.deepEqual(all, contentOfModel(model));
+      assert.equal(low.size + high.size, model.keys.size);
+      const part = from.divide(boundary);
+      assert.deepEqual(contentOf(from), contentOf(low));
+      assert.deepEqual(contentOf(part), contentOf(high));
+      assert.equal(from.size + part.size, model.keys.size);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("any stored mixture of old and new records becomes the state when its entries are replayed", () => {
+  fc.assert(
+    fc.property(steps, fc.nat(), fc.infiniteStream(fc.nat(120)), (list, which, moments) => {
+      const keyspace = new Keyspace(WHOLE);
+      const log: { readonly seq: number; readonly effects: readonly Effect[] }[] = [];
+      const states: Map<string, Omit<KeyRecord, "key">>[] = [contentOf(keyspace)];
+      const model = runAll(list, keyspace, (effects, seq) => {
+        log.push({ seq, effects });
+        states.push(contentOf(keyspace));
+      });
+      const checkpoint = which % states.length;
+      const names = new Set(states.flatMap((state) => [...state.keys()]));
+      const stored: KeyRecord[] = [];
+      for (const name of names) {
+        const moment = Math.min(checkpoint + (moments.next().value ?? 0), states.length - 1);
+        const record = states[moment]?.get(name);
+        if (record !== undefined) stored.push({ key: name, ...record });
+      }
+      const restored = new Keyspace(WHOLE);
+      restored.copyIn(stored);
+      for (const { seq, effects } of log.slice(checkpoint)) restored.replay(effects, seq);
+      assert.deepEqual(contentOf(restored), contentOfModel(model));
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("a hundred thousand keys in one slot are found, listed, counted and deleted", () => {
+  const keyspace = new Keyspace(WHOLE);
+  const count = 100_000;
+  for (let i = 0; i < count; i++) {
+    keyspace.beginRun(i + 1, 1_000);
+    keyspace.set(`{same}${i}`, String(i), 0);
+  }
+  const full = keyspace.upkeep.bytes;
+  keyspace.beginRead(1_000);
+  const slot = slotOf("{same}");
+  assert.equal(keyspace.sizeOfSlot(slot), count);
+  assert.equal(new Set(keyspace.keysOfSlot(slot)).size, count);
+  for (let i = 0; i < count; i += 97) assert.equal(keyspace.value(`{same}${i}`), String(i));
+  assert.equal(keyspace.value("{same}none"), undefined);
+  for (let i = 0; i < count; i++) {
+    keyspace.beginRun(count + i + 1, 1_000);
+    assert.ok(keyspace.delete(`{same}${i}`));
+    keyspace.committed(count + i + 1);
+  }
+  assert.equal(keyspace.size, 0);
+  const { bytes } = keyspace.upkeep;
+  assert.ok(bytes < full / 20, `${bytes} of ${full} bytes are kept`);
+});
+
+test("a key of 16 bytes with a value of 64 costs at most 130 bytes among many", () => {
+  const keyspace = new Keyspace(WHOLE);
+  const content = "x".repeat(64);
+  const count = 312_500;
+  for (let i = 0; i < count; i++) {
+    keyspace.beginRun(i + 1, 1_000);
+    keyspace.set(`key:${String(i).padStart(12, "0")}`, content, 0);
+  }
+  const bytes = keyspace.upkeep.bytes / count;
+  assert.ok(bytes <= 130, `${bytes} bytes`);
+});
+
+test("values that become shorter or longer leave no memory behind", () => {
+  const keyspace = new Keyspace(WHOLE);
+  let seq = 1;
+  const setAll = (length: number) => {
+    for (let i = 0; i < 20_000; i++) {
+      keyspace.beginRun(seq++, 1_000);
+      keyspace.set(`key:${i}`, "x".repeat(length), 0);
+    }
+    return keyspace.upkeep.bytes;
+  };
+  const small = setAll(10);
+  const large = setAll(300);
+  assert.ok(large > 20_000 * 300 && large < 20_000 * 400, `${large} bytes`);
+  const again = setAll(10);
+  assert.ok(again < small * 1.5, `${again} bytes, before ${small}`);
+});

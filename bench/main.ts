@@ -19,6 +19,7 @@ import { latencyStudy } from "./studies/latency.ts";
 import { memoryStudy } from "./studies/memory.ts";
 import { stallStudy } from "./studies/stall.ts";
 import type { Study, StudyResult } from "./studies/study.ts";
+import { stopEverything } from "./systems/server-process.ts";
 import type { SystemKind } from "./systems.ts";
 import { belowFloors, judgeTargets } from "./targets.ts";
 
@@ -115,7 +116,9 @@ async function main(): Promise<void> {
   };
   const stopAtOnce = (): void => {
     say("stopping");
-    void (running?.stop() ?? Promise.resolve()).finally(() => process.exit(130));
+    void stopEverything()
+      .then(() => running?.stop())
+      .finally(() => process.exit(130));
   };
   process.once("SIGINT", stopAtOnce);
   process.once("SIGTERM", stopAtOnce);

@@ -29,6 +29,7 @@ test("a batch is what a client sends, with a WAIT where it was asked for", () =>
   };
   for (const per of ["none", "write", "batch"] as const) {
     const dialect = new RespDialect({
+      parts: [],
       valueBytes: 3,
       ...(per === "none" ? {} : { wait: { replicas: 2, per } }),
     });

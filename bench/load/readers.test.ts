@@ -16,7 +16,7 @@ interface Case {
   readonly responses?: readonly string[];
 }
 
-const resp = new RespDialect({ valueBytes: 64, wait: { replicas: 2, per: "write" } });
+const resp = new RespDialect({ parts: [], valueBytes: 64, wait: { replicas: 2, per: "write" } });
 const etcd = new EtcdDialect({ valueBytes: 64 });
 const nats = new NatsDialect({ valueBytes: 64 });
 

@@ -12,10 +12,14 @@ export class RespDialect implements Dialect {
   readonly sharesBatches = true;
   readonly #value: Buffer;
   readonly #wait: Wait | undefined;
+  /** Least integer that is no `WAIT` which fell short. What INCR answers cannot be told from it, so then none is looked at. */
+  readonly #integerMin: number;
 
-  constructor(job: Pick<LoadJob, "valueBytes" | "wait">) {
+  constructor(job: Pick<LoadJob, "valueBytes" | "wait" | "parts">) {
     this.#value = fixedValue(job.valueBytes);
     this.#wait = job.wait;
+    const counts = job.parts.some((part) => part.operation === "incr");
+    this.#integerMin = counts ? 0 : (job.wait?.replicas ?? 0);
   }
 
   greeting(): { readonly bytes: Buffer; readonly replies: number } {
@@ -44,7 +48,7 @@ export class RespDialect implements Dialect {
   }
 
   reader(): Reader {
-    return new RespReader(this.#wait?.replicas ?? 0);
+    return new RespReader(this.#integerMin);
   }
 
   #addOperation(builder: BatchBuilder, operation: OperationKind): void {

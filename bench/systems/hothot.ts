@@ -3,12 +3,14 @@
 import { join } from "node:path";
 import {
   type ClusterState,
+  clusterExists,
   processNames,
   processOf,
   readClusterState,
   supervisorOf,
 } from "../../src/cli/cluster-state.ts";
 import { askStatus } from "../../src/cli/node-view.ts";
+import { type ProcessIdentity, signalProcess } from "../../src/cli/processes.ts";
 import { freePortRanges } from "../../test/integration/harness.ts";
 import type { Endpoint } from "../load/job.ts";
 import { logTail, type ServerProcess, startProcess, stopProcess } from "./server-process.ts";
@@ -24,6 +26,16 @@ interface HothotOptions {
 
 const SUPERVISOR = "hothot-up";
 const START_MS_MAX = 60_000;
+
+/** Killed at once, `hothot up` cannot end its nodes; whoever ends this program so abruptly has to. */
+const stateDirs = new Set<string>();
+process.on("exit", () => {
+  for (const dir of stateDirs) {
+    if (!clusterExists(dir)) continue;
+    const state = readClusterState(dir);
+    for (const { identity } of identitiesOf(state)) signalProcess(identity, "SIGKILL");
+  }
+});
 
 /** A way to start HotHot. */
 export function hothotSetup(
@@ -47,6 +59,7 @@ async function start(
 ): Promise<Setup> {
   const [resp, http, peers, witness] = await freePortRanges(4);
   const stateDir = join(dir, "state");
+  stateDirs.add(stateDir);
   const supervisor = await startProcess({
     name: SUPERVISOR,
     command: isPlain ? "setpriv" : process.execPath,
@@ -73,7 +86,10 @@ async function start(
       nodes: state.nodes.length,
       httpPorts: state.nodes.map((node) => node.httpPort),
       endpoints: (clients) => endpoints(state, clients),
-      stop: () => stopProcess(supervisor),
+      async stop() {
+        await stopProcess(supervisor);
+        stateDirs.delete(stateDir);
+      },
     };
   } catch (error) {
     const log = logTail(dir, SUPERVISOR);
@@ -88,9 +104,14 @@ async function areReady(state: ClusterState): Promise<boolean> {
 }
 
 function processesOf(state: ClusterState): ServerProcess[] {
+  return identitiesOf(state).map(({ name, identity }) => ({ name, pid: identity.pid }));
+}
+
+/** The nodes first, then the witness and the supervisor. */
+function identitiesOf(state: ClusterState): { name: string; identity: ProcessIdentity }[] {
   const named = processNames(state).map((name) => ({ name, identity: processOf(state, name) }));
   return [...named, { name: "supervisor", identity: supervisorOf(state) }].flatMap(
-    ({ name, identity }) => (identity === undefined ? [] : [{ name, pid: identity.pid }]),
+    ({ name, identity }) => (identity === undefined ? [] : [{ name, identity }]),
   );
 }
 

@@ -64,6 +64,12 @@ export async function stopProcess({ pid }: ServerProcess): Promise<void> {
   await processEnds(identity, STOP_MS_MAX);
 }
 
+/** Ends whatever still runs, also what was only being started. */
+export async function stopEverything(): Promise<void> {
+  const pids = [...children].flatMap((child) => child.pid ?? []);
+  await Promise.all(pids.map((pid) => stopProcess({ name: String(pid), pid })));
+}
+
 /** Kills a process as a crash would. */
 export function killProcess({ pid }: ServerProcess): void {
   const identity = identifyProcess(pid);

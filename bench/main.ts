@@ -27,7 +27,7 @@ const STUDIES: readonly Study[] = [gapStudy, latencyStudy, memoryStudy, stallStu
 
 const USAGE = `usage: npm run bench -- [options]
 
-Without options, everything: some 40 minutes; the results go to bench/results.
+Without options, everything: about an hour; the results go to bench/results.
 
   --quick             two sections in 2 rounds: under three minutes
   --sections NAMES    only these: ${[...FULL, ...STUDIES].map((each) => each.name).join(", ")}
@@ -125,6 +125,18 @@ async function main(): Promise<void> {
   const measureMs = seconds * 1_000;
   const done: SectionResult[] = [];
   const found: StudyResult[] = [];
+  const resultsSoFar = (): Results => ({
+    format: 1,
+    origin,
+    sections: done,
+    studies: found,
+    targets: judgeTargets(done, found),
+  });
+  const out = outputRoot();
+  // After each part, so that a run which is broken off leaves what it had.
+  const save = (): void => {
+    if (out !== undefined) write(resultsSoFar(), out);
+  };
   for (const section of sections) {
     say(`== ${section.title}`);
     const possible = { ...section, systems: section.systems.filter(isPossible) };
@@ -134,30 +146,30 @@ async function main(): Promise<void> {
     } finally {
       await runner.stop();
     }
+    save();
   }
   for (const study of studies) {
     say(`== ${study.title}`);
     if (!study.systems.map(findSystem).every(isPossible)) continue;
     const options = { rounds, measureMs, manyKeys, generators, makeRunner, report: say };
     found.push(await study.run(options));
+    save();
   }
   generators.stop();
-  const results: Results = {
-    format: 1,
-    origin,
-    sections: done,
-    studies: found,
-    targets: judgeTargets(done, found),
-  };
-  say(`\n${summaryOf(results)}`);
-  const isWhole = !values.quick && values.systems === undefined && values.only === undefined;
-  const out = values.out ?? (isWhole ? RESULTS : undefined);
-  if (out !== undefined) write(results, resolve(out));
+  say(`\n${summaryOf(resultsSoFar())}`);
+  if (out !== undefined) say(`\nresults are in ${out}`);
   if (values.assert) {
     const troubles = belowFloors(done);
     for (const trouble of troubles) say(`FAILED: ${trouble}`);
     if (troubles.length > 0) process.exitCode = 1;
   }
+}
+
+/** Where results are written; undefined if they are only shown. */
+function outputRoot(): string | undefined {
+  if (values.out !== undefined) return resolve(values.out);
+  const isWhole = !values.quick && values.systems === undefined && values.only === undefined;
+  return isWhole ? RESULTS : undefined;
 }
 
 /** @throws Error if an option is no number above 0. */
@@ -192,7 +204,6 @@ function write(results: Results, root: string): void {
     join(dir, "results.md"),
     markdownOf(results, (section) => `${section.name}.svg`),
   );
-  say(`\nresults are in ${dir}`);
 }
 
 function say(line: string): void {

@@ -119,15 +119,18 @@ async function load(
       pace.kind === "closed"
         ? new ClosedPace(batches, tally, prng)
         : new OpenPace(batches, tally, prng, pace.ratePerSecond / job.pipeline);
-    sending.start(connections, overloaded);
-    await Promise.race([failed, pause(pace.warmMs)]);
-    latency.clear();
-    tally.lateness.clear();
-    tally.operations = 0;
-    begin = mark(job.pids);
-    await Promise.race([failed, pause(pace.measureMs)]);
-    end = mark(job.pids);
-    sending.stop();
+    try {
+      sending.start(connections, overloaded);
+      await Promise.race([failed, pause(pace.warmMs)]);
+      latency.clear();
+      tally.lateness.clear();
+      tally.operations = 0;
+      begin = mark(job.pids);
+      await Promise.race([failed, pause(pace.measureMs)]);
+      end = mark(job.pids);
+    } finally {
+      sending.stop();
+    }
   }
   const measured = {
     operations: tally.operations,

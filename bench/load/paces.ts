@@ -1,6 +1,7 @@
 /** When batches are sent: each when the one before it was answered, at a rate, or key after key. */
 
 import { writeFileSync } from "node:fs";
+import { setPriority } from "node:os";
 import { performance } from "node:perf_hooks";
 import type { Prng } from "../../src/kit/prng.ts";
 import type { Batch } from "./batch.ts";
@@ -83,6 +84,9 @@ const UNDER_WAY_MAX = 1 << 15;
  */
 const SLEEP_MS = 0.1;
 
+/** Before all servers, HotHot's nodes included. */
+const PROMPT_PRIORITY = -10;
+
 /** What one connection has under way, oldest first: the moments at which it was due, and the replies that it still lacks. */
 class UnderWay {
   readonly #dueMs = new Float64Array(UNDER_WAY_MAX);
@@ -138,7 +142,7 @@ export class OpenPace {
       const own = underWay[connection.index] as UnderWay;
       connection.onReplies = (_, replies) => this.#onReplies(own, replies);
     }
-    sharpenSleep();
+    becomePrompt();
     this.#dueMs = performance.now();
     const turn = (): void => {
       if (this.#isStopped) return;
@@ -162,6 +166,7 @@ export class OpenPace {
   /** Nothing more is sent; what is under way is still answered. */
   stop(): void {
     this.#isStopped = true;
+    becomeUsual();
   }
 
   #send(connection: Connection, own: UnderWay, nowMs: number): void {
@@ -184,12 +189,25 @@ export class OpenPace {
   }
 }
 
-/** The kernel wakes sleepers up to 50 µs late unless it is told not to; where it cannot be told, `lateness` shows it. */
-function sharpenSleep(): void {
+/**
+ * Lets this process be on time, as far as it may: a client that waits for a processor is no property of the servers. What it
+ * could not have shows in `lateness`.
+ */
+function becomePrompt(): void {
   try {
+    setPriority(PROMPT_PRIORITY);
+    // Else the kernel wakes sleepers up to 50 µs late.
     writeFileSync("/proc/self/timerslack_ns", "1000");
   } catch {
-    // An older kernel, or none of Linux.
+    // Without the right, or on an older kernel.
+  }
+}
+
+function becomeUsual(): void {
+  try {
+    setPriority(0);
+  } catch {
+    // It was never raised.
   }
 }
 

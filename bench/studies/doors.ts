@@ -3,9 +3,11 @@
 import { callHttp } from "../../src/cli/http-client.ts";
 import { RespConnection } from "../../src/cli/resp-connection.ts";
 import { Refusal } from "../../src/data/reply.ts";
-import type { Endpoint, Protocol } from "../load/job.ts";
+import type { Endpoint } from "../load/job.ts";
 import { BUCKET } from "../load/nats.ts";
 import { request } from "../systems/nats.ts";
+import { ask } from "../systems/redis.ts";
+import type { Setup } from "../systems/setup.ts";
 
 /** Silence after which a client tries its luck elsewhere, ms. */
 const SILENCE_MS_MAX = 250;
@@ -17,10 +19,12 @@ export interface Door {
   close(): void;
 }
 
-export function doorTo(protocol: Protocol, endpoint: Endpoint): Door {
-  switch (protocol) {
+export function doorTo(setup: Setup, endpoint: Endpoint): Door {
+  switch (setup.protocol) {
     case "resp":
-      return new RespDoor(endpoint);
+      return setup.sentinelOf === undefined
+        ? new RespDoor(endpoint)
+        : new SentinelDoor(endpoint, setup.sentinelOf);
     case "etcd":
       return { write: (key) => putToEtcd(endpoint, key), close: () => undefined };
     case "nats":
@@ -51,6 +55,45 @@ class RespDoor implements Door {
   close(): void {
     this.#connection?.close();
     this.#connection = undefined;
+  }
+}
+
+/** As Sentinel's clients do: stays with a primary until it fails, then asks where it is now. */
+class SentinelDoor implements Door {
+  readonly #sentinel: Endpoint;
+  readonly #name: string;
+  #primary: RespDoor | undefined;
+
+  constructor(sentinel: Endpoint, name: string) {
+    this.#sentinel = sentinel;
+    this.#name = name;
+  }
+
+  async write(key: string): Promise<boolean> {
+    this.#primary ??= await this.#find();
+    if ((await this.#primary?.write(key)) === true) return true;
+    this.close();
+    return false;
+  }
+
+  close(): void {
+    this.#primary?.close();
+    this.#primary = undefined;
+  }
+
+  async #find(): Promise<RespDoor | undefined> {
+    try {
+      const answer = await ask(
+        this.#sentinel.port,
+        "SENTINEL",
+        "GET-MASTER-ADDR-BY-NAME",
+        this.#name,
+      );
+      const [host, port] = answer as [string, string];
+      return new RespDoor({ host, port: Number(port) });
+    } catch {
+      return undefined;
+    }
   }
 }
 

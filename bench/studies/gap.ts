@@ -84,7 +84,7 @@ async function killUnderWrites(runner: Runner, system: SystemKind): Promise<numb
     (_, index) =>
       new Writer(
         `gap:${index}`,
-        endpoints.map((endpoint) => doorTo(setup.protocol, endpoint)),
+        endpoints.map((endpoint) => doorTo(setup, endpoint)),
       ),
   );
   const all = Promise.all(writers.map((writer) => writer.run()));

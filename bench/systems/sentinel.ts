@@ -54,11 +54,12 @@ export function sentinelSetup(name: string): SetupKind {
           }
           return true;
         });
-        const all = servers.map((_, index) => ({ host: HOST, port: base + index }));
+        const all = watchers.map((_, index) => ({ host: HOST, port: sentinels + index }));
         return {
           protocol: "resp",
           processes: [...servers, ...watchers],
           nodes: servers.length,
+          sentinelOf: NAME,
           endpoints: async () => all,
           stop,
         };

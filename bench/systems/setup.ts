@@ -19,6 +19,8 @@ export interface Setup {
   readonly processes: readonly ServerProcess[];
   /** Nodes among the processes; the others (witness, supervisor, sentinels) hold no keys. */
   readonly nodes: number;
+  /** Endpoints are sentinels, which tell where the primary of this name is. */
+  readonly sentinelOf?: string;
   /** Name of the process that the others follow, where there is one. */
   leader?(): Promise<string>;
   /** Where HotHot's nodes tell their metrics. */

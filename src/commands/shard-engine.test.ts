@@ -3,6 +3,8 @@ import { test } from "node:test";
 import { randomCommand } from "../../test/support/random-commands.ts";
 import { Command } from "../data/command.ts";
 import type { Effect, KeyRecord } from "../data/effect.ts";
+import { effectsOf } from "../data/effect-writer.ts";
+import type { Effects } from "../data/effects.ts";
 import { NULL_ARRAY, OK, Refusal } from "../data/reply.ts";
 import { slotOf } from "../kit/crc16.ts";
 import { Prng } from "../kit/prng.ts";
@@ -36,7 +38,7 @@ function words(...commands: string[]): string[][] {
 function runRandomly(
   engine: ShardEngine,
   steps: number,
-  each: (effects: readonly Effect[], seq: number, request: Request) => void,
+  each: (effects: Effects, seq: number, request: Request) => void,
 ): void {
   const random = new Prng(seed);
   let wallMs = WALL_MS;
@@ -66,7 +68,7 @@ test(`the effects of any command make another engine equal (HOTHOT_SEED=${seed})
   let deletions = 0;
   runRandomly(primary, 3_000, (effects, seq, request) => {
     backup.apply(effects, seq);
-    deletions += effects.filter((effect) => effect.kind === "delete").length;
+    deletions += [...effects].filter((effect) => effect.kind === "delete").length;
     if (seq % 10 === 0) {
       assert.equal(backup.digest(), primary.digest(), JSON.stringify(request.commands));
       assert.deepEqual(
@@ -105,7 +107,8 @@ test(`only commands that say so write (HOTHOT_SEED=${seed})`, () => {
     const before = engine.digest();
     const { effects, reply } = engine.run(one(args), seq, WALL_MS);
     const isWrite = findCommand(args[0] ?? "")?.flags.includes("write") ?? false;
-    if (reply instanceof Refusal || !isWrite) assert.deepEqual(effects, [], JSON.stringify(args));
+    if (reply instanceof Refusal || !isWrite)
+      assert.deepEqual([...effects], [], JSON.stringify(args));
     if (effects.length === 0) assert.equal(engine.digest(), before, JSON.stringify(args));
     if (!isWrite) {
       const read = engine.read(one(args, false), WALL_MS);
@@ -127,7 +130,7 @@ test("a transaction runs all commands, whatever some of them answer", () => {
     new Refusal("ERR", "wrong number of arguments for 'get' command"),
   ]);
   assert.deepEqual(
-    effects.map(({ kind }) => kind),
+    [...effects].map(({ kind }) => kind),
     ["set", "set", "set"],
   );
   assert.deepEqual(engine.run(transaction([]), 2, WALL_MS).reply, []);
@@ -150,7 +153,7 @@ test("a watched key that changed stops the transaction", () => {
     changed.run(one(change), 2, WALL_MS);
     const { reply, effects, readSeq } = changed.run(request, 3, WALL_MS);
     assert.equal(reply, NULL_ARRAY, change);
-    assert.deepEqual(effects, [], change);
+    assert.deepEqual([...effects], [], change);
     assert.equal(readSeq, 2, `${change}: the refusal waits until the change is committed`);
   }
 });
@@ -161,7 +164,7 @@ test("a watched key past its time counts as changed, and is deleted", () => {
   const request = transaction(words("set c 1"), [{ key: "a", version: 1 }]);
   const { reply, effects } = engine.run(request, 2, WALL_MS + 101);
   assert.equal(reply, NULL_ARRAY);
-  assert.deepEqual(effects, [{ kind: "delete", key: "a" }]);
+  assert.deepEqual([...effects], [{ kind: "delete", key: "a" }]);
 });
 
 test("all watched keys are looked at, so that a refusal waits for the last change of any", () => {
@@ -226,12 +229,12 @@ test("a scan of a shard's own slots begins at its first and ends behind its last
 
 test("the effects on slots below one are told from the others, and a flush is on all", () => {
   const engine = new ShardEngine(WHOLE);
-  const effects: Effect[] = [
+  const effects = effectsOf([
     { kind: "set", key: "foo", value: "1", expireAtMs: 0 },
     { kind: "delete", key: "bar" },
     { kind: "flush" },
-  ];
-  const below = (slot: number) => engine.effectsBelow(effects, slot).map(({ kind }) => kind);
+  ]);
+  const below = (slot: number) => [...engine.effectsBelow(effects, slot)].map(({ kind }) => kind);
   assert.deepEqual(below(0), ["flush"]);
   assert.deepEqual(below(slotOf("bar")), ["flush"]);
   assert.deepEqual(below(slotOf("bar") + 1), ["delete", "flush"]);
@@ -271,7 +274,7 @@ test("clearing and copying in again restores everything, seqs included", () => {
   engine.copyIn(records);
   assert.equal(engine.digest(), digest);
   assert.equal(engine.read(one("get a", false), WALL_MS)?.readSeq, 7);
-  assert.deepEqual(engine.expire(8, WALL_MS + 101, 1), [{ kind: "delete", key: "a" }]);
+  assert.deepEqual([...engine.expire(8, WALL_MS + 101, 1)], [{ kind: "delete", key: "a" }]);
 });
 
 test(`records stored one by one while entries came, and the entries, make the same state (HOTHOT_SEED=${seed})`, () => {
@@ -288,7 +291,7 @@ test(`records stored one by one while entries came, and the entries, make the sa
     const last = log.at(-1);
     if (effects.length > 0) {
       if (last?.seq === seq) log[log.length - 1] = { seq, effects: [...last.effects, ...effects] };
-      else log.push({ seq, effects });
+      else log.push({ seq, effects: [...effects] });
     }
     for (const effect of effects) {
       if (effect.kind !== "flush") dirty.add(effect.key);
@@ -308,7 +311,8 @@ test(`records stored one by one while entries came, and the entries, make the sa
   });
   const restored = new ShardEngine(WHOLE);
   restored.copyIn([...stored.values()]);
-  for (const { seq, effects } of log) if (seq > checkpointSeq) restored.replay(effects, seq);
+  for (const { seq, effects } of log)
+    if (seq > checkpointSeq) restored.replay(effectsOf(effects), seq);
   assert.ok(checkpointSeq > 0, "there was a checkpoint");
   assert.equal(restored.digest(), primary.digest());
 });

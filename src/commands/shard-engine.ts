@@ -1,7 +1,8 @@
 /** A shard's state machine: runs commands on the shard's keyspace and turns them into effects. */
 
 import type { Command } from "../data/command.ts";
-import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
+import type { KeyRecord, SlotRecords } from "../data/effect.ts";
+import type { Effects } from "../data/effects.ts";
 import { FIXED_HASH_KEY, type HashKey } from "../data/key-hash.ts";
 import { Keyspace, type SlotRange } from "../data/keyspace.ts";
 import { NULL_ARRAY, type Reply } from "../data/reply.ts";
@@ -39,11 +40,11 @@ export class ShardEngine implements StateMachine {
     return { reply, effects: keyspace.effects, readSeq: keyspace.readSeq };
   }
 
-  apply(effects: readonly Effect[], seq: number): void {
+  apply(effects: Effects, seq: number): void {
     this.#keyspace.apply(effects, seq);
   }
 
-  replay(effects: readonly Effect[], seq: number): void {
+  replay(effects: Effects, seq: number): void {
     this.#keyspace.replay(effects, seq);
   }
 
@@ -55,7 +56,7 @@ export class ShardEngine implements StateMachine {
     this.#keyspace.committed(seq);
   }
 
-  expire(seq: number, wallMs: number, limit: number): readonly Effect[] {
+  expire(seq: number, wallMs: number, limit: number): Effects {
     this.#keyspace.beginRun(seq, wallMs);
     this.#keyspace.expireDue(limit);
     return this.#keyspace.effects;
@@ -102,8 +103,8 @@ export class ShardEngine implements StateMachine {
     return firstSlot > lastSlot ? undefined : { firstSlot, lastSlot };
   }
 
-  effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[] {
-    return effects.filter((effect) => effect.kind === "flush" || slotOf(effect.key) < slot);
+  effectsBelow(effects: Effects, slot: number): Effects {
+    return effects.below(slot);
   }
 
   get size(): number {

@@ -1,5 +1,11 @@
 /** Deterministic changes that the primary's commands turn into, and that every replica applies (R1). */
 
+/**
+ * Longest value, in bytes: the longest string of the JavaScript engine, 24 bytes short of Redis's 512 MB. A writer checks
+ * against it before it writes.
+ */
+export const VALUE_BYTES_MAX = 0x1fff_ffe8;
+
 /** An effect names one key and reads no other. Times are absolute, ms since 1970; 0 means that the key has no end. */
 export type Effect =
   | {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { slotOf } from "../kit/crc16.ts";
-import type { Effect, KeyRecord } from "./effect.ts";
+import type { KeyRecord } from "./effect.ts";
+import type { Effects } from "./effects.ts";
 import { Keyspace } from "./keyspace.ts";
 
 const WHOLE = { firstSlot: 0, lastSlot: 16_383 };
@@ -189,7 +190,7 @@ function contentOfModel(model: Model): Map<string, Omit<KeyRecord, "key">> {
 function runAll(
   list: readonly Step[],
   keyspace: Keyspace,
-  each: (effects: readonly Effect[], seq: number, model: Model) => void,
+  each: (effects: Effects, seq: number, model: Model) => void,
 ): Model {
   const model = new Model();
   for (const [i, it] of list.entries()) {
@@ -258,7 +259,7 @@ test("any stored mixture of old and new records becomes the state when its entri
   fc.assert(
     fc.property(steps, fc.nat(), fc.infiniteStream(fc.nat(120)), (list, which, moments) => {
       const keyspace = new Keyspace(WHOLE);
-      const log: { readonly seq: number; readonly effects: readonly Effect[] }[] = [];
+      const log: { readonly seq: number; readonly effects: Effects }[] = [];
       const states: Map<string, Omit<KeyRecord, "key">>[] = [contentOf(keyspace)];
       const model = runAll(list, keyspace, (effects, seq) => {
         log.push({ seq, effects });

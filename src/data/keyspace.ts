@@ -9,10 +9,13 @@
  */
 
 import { assert, unreachable } from "../kit/assert.ts";
-import { slotOf } from "../kit/crc16.ts";
+import { slotOfBytes } from "../kit/crc16.ts";
 import { ByteArena } from "./byte-arena.ts";
 import type { Bytes } from "./bytes.ts";
-import type { Effect, KeyRecord, SlotRecords } from "./effect.ts";
+import { type KeyRecord, type SlotRecords, VALUE_BYTES_MAX } from "./effect.ts";
+import { EffectCursor } from "./effect-cursor.ts";
+import { EffectWriter } from "./effect-writer.ts";
+import type { Effects } from "./effects.ts";
 import { INTEGER_BYTES_MAX, readInteger, writeInteger } from "./integer-bytes.ts";
 import { FIXED_HASH_KEY, type HashKey } from "./key-hash.ts";
 import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.ts";
@@ -20,11 +23,7 @@ import { HEADER_BYTES, hasEndAt, seqAt, VALUE_BYTES } from "./record.ts";
 import { Records } from "./records.ts";
 import { wordOffset } from "./slab.ts";
 
-/**
- * Longest value, in bytes: the longest string of the JavaScript engine, 24 bytes short of Redis's 512 MB. A writer checks
- * against it before it writes.
- */
-export const VALUE_BYTES_MAX = 0x1fff_ffe8;
+export { VALUE_BYTES_MAX };
 
 /** Latest end of a key, ms since 1970. What lies beyond is exact in no double, and 285,000 years away: it is cut to this. */
 export const EXPIRE_AT_MS_MAX = Number.MAX_SAFE_INTEGER;
@@ -43,7 +42,6 @@ interface Grave {
   readonly seq: number;
 }
 
-const NO_EFFECTS: readonly Effect[] = [];
 /** What a record costs in a copy besides its key and value, roughly. */
 const RECORD_OVERHEAD_BYTES = 32;
 /** The queue of graves is cut when so many are done with, and they are the larger part of it. */
@@ -84,7 +82,8 @@ export class Keyspace {
   #wallMs = 0;
   #readSeq = 0;
   #hasMetExpired = false;
-  #effects: Effect[] | undefined;
+  readonly #effects = new EffectWriter();
+  readonly #cursor = new EffectCursor(this.#key);
 
   /**
    * @param range its slots.
@@ -134,7 +133,7 @@ export class Keyspace {
     this.#wallMs = wallMs;
     this.#readSeq = 0;
     this.#hasMetExpired = false;
-    this.#effects = undefined;
+    this.#effects.begin();
   }
 
   /** The time that all commands since the last `begin…` share, ms since 1970. */
@@ -153,8 +152,8 @@ export class Keyspace {
   }
 
   /** What changed since `beginRun`. */
-  get effects(): readonly Effect[] {
-    return this.#effects ?? NO_EFFECTS;
+  get effects(): Effects {
+    return this.#effects.take();
   }
 
   // --- Reads ---------------------------------------------------------------------------------------------------------
@@ -241,7 +240,22 @@ export class Keyspace {
    * @param expireAtMs the key's end, ms since 1970; 0 for none.
    */
   set(key: string, value: string, expireAtMs: number): void {
-    this.#write({ kind: "set", key, value, expireAtMs });
+    this.#stage(key);
+    this.#write();
+    const effects = this.#effects;
+    effects.set(this.#key, 0, key.length, value, 0, value.length, expireAtMs);
+    const end = effects.valueStart + value.length;
+    this.#put(
+      this.#keyHash,
+      this.#key,
+      0,
+      key.length,
+      effects.memory,
+      effects.valueStart,
+      end,
+      expireAtMs,
+      this.#seq,
+    );
   }
 
   /**
@@ -260,13 +274,9 @@ export class Keyspace {
     const ofKey = this.#memories.of(key);
     const ofValue = this.#memories.of(value);
     const hash = this.#records.hash(ofKey, keyStart, keyEnd);
-    this.#collect({
-      kind: "set",
-      key: key.toString("latin1", keyStart, keyEnd),
-      value: value.toString("latin1", valueStart, valueEnd),
-      expireAtMs: 0,
-    });
-    this.#putBytes(hash, ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0, this.#seq);
+    this.#write();
+    this.#effects.set(ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0);
+    this.#put(hash, ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0, this.#seq);
   }
 
   /**
@@ -293,36 +303,24 @@ export class Keyspace {
     }
     const after = before + delta;
     if (!Number.isSafeInteger(after)) return undefined;
-    const digits = writeInteger(after, this.#digits.bytes);
-    this.#collect({
-      kind: "set",
-      key: key.toString("latin1", start, end),
-      value: String(after),
-      expireAtMs,
-    });
-    this.#putBytes(
-      hash,
-      ofKey,
-      start,
-      end,
-      this.#digits,
-      digits,
-      INTEGER_BYTES_MAX,
-      expireAtMs,
-      this.#seq,
-    );
+    const digits = this.#digits;
+    const from = writeInteger(after, digits.bytes);
+    const seq = this.#seq;
+    this.#write();
+    this.#effects.set(ofKey, start, end, digits, from, INTEGER_BYTES_MAX, expireAtMs);
+    this.#put(hash, ofKey, start, end, digits, from, INTEGER_BYTES_MAX, expireAtMs, seq);
     return after;
   }
 
   /** Sets the value and leaves the key's end as it is. */
   setKeepingExpiry(key: string, value: string): void {
-    this.#write({ kind: "set", key, value, expireAtMs: this.expireAtMs(key) ?? 0 });
+    this.set(key, value, this.expireAtMs(key) ?? 0);
   }
 
   /** @returns whether the key existed. */
   delete(key: string): boolean {
     if (this.#lookup(key) === 0) return false;
-    this.#write({ kind: "delete", key });
+    this.#delete(this.#keyHash, this.#key, 0, key.length);
     return true;
   }
 
@@ -332,7 +330,9 @@ export class Keyspace {
    */
   expire(key: string, expireAtMs: number): void {
     assert(this.#lookup(key) !== 0, "only a key that exists can get an end");
-    this.#write({ kind: "expire", key, expireAtMs });
+    this.#write();
+    this.#effects.expire(this.#key, 0, key.length, expireAtMs);
+    this.#expire(this.#keyHash, this.#key, 0, key.length, expireAtMs, this.#seq);
   }
 
   /**
@@ -341,7 +341,12 @@ export class Keyspace {
    */
   append(key: string, bytes: string): number {
     const before = this.valueBytes(key) ?? 0;
-    this.#write({ kind: "append", key, bytes });
+    const effects = this.#effects;
+    this.#write();
+    effects.append(this.#key, 0, key.length, bytes);
+    const from = effects.valueStart;
+    const to = from + bytes.length;
+    this.#append(this.#keyHash, this.#key, 0, key.length, effects.memory, from, to, this.#seq);
     return before + bytes.length;
   }
 
@@ -352,14 +357,23 @@ export class Keyspace {
    */
   overwrite(key: string, offset: number, bytes: string): number {
     const before = this.valueBytes(key) ?? 0;
-    this.#write({ kind: "overwrite", key, offset, bytes });
+    const effects = this.#effects;
+    this.#write();
+    effects.overwrite(this.#key, 0, key.length, offset, bytes);
+    const from = effects.valueStart;
+    const to = from + bytes.length;
+    const seq = this.#seq;
+    this.#overwrite(this.#keyHash, this.#key, 0, key.length, offset, effects.memory, from, to, seq);
     return Math.max(before, offset + bytes.length);
   }
 
   /** Deletes every key. */
   flush(): void {
     this.noteAll();
-    if (this.size > 0) this.#write({ kind: "flush" });
+    if (this.size === 0) return;
+    this.#write();
+    this.#effects.flush();
+    this.#flush(this.#seq);
   }
 
   /** Deletes up to `limit` keys past their time, those first that have been so for longest. */
@@ -368,7 +382,9 @@ export class Keyspace {
     for (let left = limit; left > 0; left--) {
       const reference = records.firstToEnd;
       if (reference === 0 || !this.#isPast(reference)) return;
-      this.#write({ kind: "delete", key: records.key(reference) });
+      const key = records.key(reference);
+      this.#stage(key);
+      this.#delete(this.#keyHash, this.#key, 0, key.length);
     }
   }
 
@@ -378,10 +394,13 @@ export class Keyspace {
    * Applies the effects of the entry `seq`. Those on other slots are left out: an entry from before a shard was divided
    * stands in the logs of all its parts.
    */
-  apply(effects: readonly Effect[], seq: number): void {
-    for (const effect of effects) {
-      if (effect.kind === "flush" || this.#holds(effect.key)) this.#apply(effect, seq);
+  apply(effects: Effects, seq: number): void {
+    const cursor = this.#cursorOf(effects);
+    for (let at = effects.start; at < effects.end; at = cursor.end) {
+      cursor.read(at);
+      this.#apply(cursor, seq);
     }
+    this.#letGo();
   }
 
   /**
@@ -414,23 +433,27 @@ export class Keyspace {
    * Applies the effects of the entry `seq` to records that were stored one by one while entries came: what a record has in
    * it already is left out, and so is what changes a key that a later entry deletes.
    */
-  replay(effects: readonly Effect[], seq: number): void {
+  replay(effects: Effects, seq: number): void {
     // Judged before the first effect, for an entry may change a key several times.
     const newer = new Set<string>();
-    for (const effect of effects) {
-      if (effect.kind === "flush") {
+    effects.forEachKey((kind, key) => {
+      if (kind === "flush") {
         this.forEach((record) => {
           if (record.seq >= seq) newer.add(record.key);
         });
-      } else if (this.#seqOf(effect.key) >= seq) newer.add(effect.key);
+      } else if (this.#seqOf(key) >= seq) newer.add(key);
+    });
+    const cursor = this.#cursorOf(effects);
+    for (let at = effects.start; at < effects.end; at = cursor.end) {
+      cursor.read(at);
+      const { kind } = cursor;
+      if (kind === "flush") this.#flushAllBut(newer, seq);
+      else if (newer.has(cursor.key)) continue;
+      else if (kind === "delete" || kind === "expire") {
+        if (this.#seqOf(cursor.key) > 0) this.#apply(cursor, seq);
+      } else this.#apply(cursor, seq);
     }
-    for (const effect of effects) {
-      if (effect.kind === "flush") this.#flushAllBut(newer, seq);
-      else if (newer.has(effect.key) || !this.#holds(effect.key)) continue;
-      else if (effect.kind === "delete" || effect.kind === "expire") {
-        if (this.#seqOf(effect.key) > 0) this.#apply(effect, seq);
-      } else this.#apply(effect, seq);
-    }
+    this.#letGo();
   }
 
   #seqOf(key: string): number {
@@ -440,7 +463,7 @@ export class Keyspace {
 
   #flushAllBut(keys: ReadonlySet<string>, seq: number): void {
     const kept = [...keys].flatMap((key) => this.record(key) ?? []);
-    this.#apply({ kind: "flush" }, seq);
+    this.#flush(seq);
     this.copyIn(kept);
   }
 
@@ -517,7 +540,13 @@ export class Keyspace {
 
   /** Stores what another keyspace's `copyOut` gave. */
   copyIn(records: SlotRecords): void {
-    for (const { key, value, expireAtMs, seq } of records) this.#put(key, value, expireAtMs, seq);
+    for (const { key, value, expireAtMs, seq } of records) {
+      this.#stage(key);
+      const { length } = key;
+      const hash = this.#keyHash;
+      const own = this.#room(hash, this.#key, 0, length, value.length, expireAtMs, seq);
+      writeText(value, this.#records.slab.page(own), valueOffset(own, length));
+    }
   }
 
   /** Calls `visit` with every record, slot by slot. It changes nothing. */
@@ -559,11 +588,6 @@ export class Keyspace {
     this.#keyHash = this.#records.hash(this.#key, 0, length);
   }
 
-  #holds(key: string): boolean {
-    const slot = slotOf(key);
-    return slot >= this.firstSlot && slot <= this.#lastSlot;
-  }
-
   /** The reference of the key's record, past its time or not; 0 if there is none. */
   #find(key: string): number {
     this.#stage(key);
@@ -591,52 +615,71 @@ export class Keyspace {
     const at = wordOffset(reference);
     this.#note(seqAt(words, at));
     if (!hasEndAt(words, at) || !this.#isPast(reference)) return reference;
-    if (this.#isRunning)
-      this.#write({ kind: "delete", key: key.bytes.toString("latin1", start, end) });
+    if (this.#isRunning) this.#delete(hash, key, start, end);
     else this.#hasMetExpired = true;
     return 0;
   }
 
-  #write(effect: Effect): void {
-    this.#collect(effect);
-    this.#apply(effect, this.#seq);
-  }
-
-  #collect(effect: Effect): void {
+  /** An effect is going to be written. */
+  #write(): void {
     assert(this.#isRunning, "a command that writes runs at the primary only");
-    if (this.#effects === undefined) this.#effects = [effect];
-    else this.#effects.push(effect);
   }
 
-  #apply(effect: Effect, seq: number): void {
-    switch (effect.kind) {
+  /** Deletes a key that exists, with an effect. */
+  #delete(hash: number, key: Memory, start: number, end: number): void {
+    this.#write();
+    this.#effects.delete(key, start, end);
+    this.#remove(hash, key, start, end, this.#seq);
+  }
+
+  #cursorOf({ buffer }: Effects): EffectCursor {
+    this.#cursor.memory = this.#memories.of(buffer);
+    return this.#cursor;
+  }
+
+  /** Keeps the memory of the effects from being kept. */
+  #letGo(): void {
+    this.#cursor.memory = this.#key;
+  }
+
+  /** @param cursor at an effect, which is left out if its key belongs elsewhere. */
+  #apply(cursor: EffectCursor, seq: number): void {
+    const { kind } = cursor;
+    if (kind === "flush") {
+      this.#flush(seq);
+      return;
+    }
+    const { memory, keyStart, keyEnd, valueStart, valueEnd, expireAtMs } = cursor;
+    const hash = this.#records.hash(memory, keyStart, keyEnd);
+    // Which slot it is costs as much as to find it, and whose key is here belongs here.
+    const exists = this.#records.find(hash, memory, keyStart, keyEnd) !== 0;
+    if (!exists && !this.#holds(memory, keyStart, keyEnd)) return;
+    switch (kind) {
       case "set":
-        this.#put(effect.key, effect.value, effect.expireAtMs, seq);
+        this.#put(hash, memory, keyStart, keyEnd, memory, valueStart, valueEnd, expireAtMs, seq);
         return;
       case "delete":
-        this.#remove(effect.key, seq);
+        this.#remove(hash, memory, keyStart, keyEnd, seq);
         return;
-      case "expire": {
-        const reference = this.#find(effect.key);
-        assert(reference !== 0, "an expire effect follows its key");
-        const own = this.#records.setEnd(reference, this.#keyHash, effect.expireAtMs);
-        this.#wrote(own, seq);
+      case "expire":
+        this.#expire(hash, memory, keyStart, keyEnd, expireAtMs, seq);
+        return;
+      case "append":
+        this.#append(hash, memory, keyStart, keyEnd, memory, valueStart, valueEnd, seq);
+        return;
+      case "overwrite": {
+        const { offset } = cursor;
+        this.#overwrite(hash, memory, keyStart, keyEnd, offset, memory, valueStart, valueEnd, seq);
         return;
       }
-      case "append":
-        this.#append(effect.key, effect.bytes, seq);
-        return;
-      case "overwrite":
-        this.#overwrite(effect, seq);
-        return;
-      case "flush":
-        this.#empty();
-        this.#flushSeq = seq;
-        this.#raise(seq);
-        return;
       default:
-        unreachable(effect);
+        unreachable(kind);
     }
+  }
+
+  #holds(key: Memory, start: number, end: number): boolean {
+    const slot = slotOfBytes(key.bytes, start, end);
+    return slot >= this.firstSlot && slot <= this.#lastSlot;
   }
 
   #wrote(reference: number, seq: number): void {
@@ -668,11 +711,11 @@ export class Keyspace {
     return reference;
   }
 
-  #putBytes(
+  #put(
     hash: number,
     key: Memory,
-    keyStart: number,
-    keyEnd: number,
+    start: number,
+    end: number,
     value: Memory,
     valueStart: number,
     valueEnd: number,
@@ -680,59 +723,79 @@ export class Keyspace {
     seq: number,
   ): void {
     const length = valueEnd - valueStart;
-    const reference = this.#room(hash, key, keyStart, keyEnd, length, expireAtMs, seq);
-    const at = (wordOffset(reference) << 2) + HEADER_BYTES + (keyEnd - keyStart);
-    copyBytes(value, valueStart, valueEnd, this.#records.slab.page(reference), at);
+    const own = this.#room(hash, key, start, end, length, expireAtMs, seq);
+    const page = this.#records.slab.page(own);
+    copyBytes(value, valueStart, valueEnd, page, valueOffset(own, end - start));
   }
 
-  #put(key: string, value: string, expireAtMs: number, seq: number): void {
-    this.#stage(key);
-    const { length } = key;
-    const hash = this.#keyHash;
-    const reference = this.#room(hash, this.#key, 0, length, value.length, expireAtMs, seq);
-    this.#writeValue(reference, length, 0, value);
+  #append(
+    hash: number,
+    key: Memory,
+    start: number,
+    end: number,
+    value: Memory,
+    valueStart: number,
+    valueEnd: number,
+    seq: number,
+  ): void {
+    const reference = this.#records.find(hash, key, start, end);
+    if (reference === 0) {
+      this.#put(hash, key, start, end, value, valueStart, valueEnd, 0, seq);
+      return;
+    }
+    const offset = this.#records.valueBytes(reference);
+    this.#overwrite(hash, key, start, end, offset, value, valueStart, valueEnd, seq);
   }
 
-  #append(key: string, bytes: string, seq: number): void {
-    const reference = this.#find(key);
-    if (reference === 0) this.#put(key, bytes, 0, seq);
-    else this.#overwriteIn(reference, key, this.#records.valueBytes(reference), bytes, seq);
-  }
-
-  #overwrite({ key, offset, bytes }: Extract<Effect, { kind: "overwrite" }>, seq: number): void {
-    let reference = this.#find(key);
-    if (reference === 0) reference = this.#room(this.#keyHash, this.#key, 0, key.length, 0, 0, seq);
-    this.#overwriteIn(reference, key, offset, bytes, seq);
-  }
-
-  /** Writes `bytes` from `offset` on into the value of the key that is staged, after filling up with zero bytes. */
-  #overwriteIn(reference: number, key: string, offset: number, bytes: string, seq: number): void {
+  #overwrite(
+    hash: number,
+    key: Memory,
+    start: number,
+    end: number,
+    offset: number,
+    value: Memory,
+    valueStart: number,
+    valueEnd: number,
+    seq: number,
+  ): void {
     const records = this.#records;
-    const before = records.valueBytes(reference);
-    const after = Math.max(before, offset + bytes.length);
-    let own = reference;
-    if (after > before) {
-      own = records.resize(reference, this.#keyHash, after, { keptBytes: before, grows: true });
-    }
-    if (offset > before) {
-      const from = (wordOffset(own) << 2) + HEADER_BYTES + key.length;
-      records.slab.page(own).bytes.fill(0, from + before, from + offset);
-    }
-    this.#writeValue(own, key.length, offset, bytes);
+    let own = records.find(hash, key, start, end);
+    if (own === 0) own = this.#room(hash, key, start, end, 0, 0, seq);
+    const before = records.valueBytes(own);
+    const after = Math.max(before, offset + valueEnd - valueStart);
+    if (after > before) own = records.resize(own, hash, after, { keptBytes: before, grows: true });
+    const page = records.slab.page(own);
+    const at = valueOffset(own, end - start);
+    if (offset > before) page.bytes.fill(0, at + before, at + offset);
+    copyBytes(value, valueStart, valueEnd, page, at + offset);
     this.#wrote(own, seq);
   }
 
-  #writeValue(reference: number, keyBytes: number, offset: number, text: string): void {
-    const at = (wordOffset(reference) << 2) + HEADER_BYTES + keyBytes + offset;
-    writeText(text, this.#records.slab.page(reference), at);
+  #expire(
+    hash: number,
+    key: Memory,
+    start: number,
+    end: number,
+    expireAtMs: number,
+    seq: number,
+  ): void {
+    const reference = this.#records.find(hash, key, start, end);
+    assert(reference !== 0, "an expire effect follows its key");
+    this.#wrote(this.#records.setEnd(reference, hash, expireAtMs), seq);
   }
 
-  #remove(key: string, seq: number): void {
-    const reference = this.#find(key);
+  #remove(hash: number, key: Memory, start: number, end: number, seq: number): void {
+    const reference = this.#records.find(hash, key, start, end);
     assert(reference !== 0, "a delete effect follows its key");
-    const slot = this.#records.remove(reference, this.#keyHash);
-    this.#tombstones.set(this.#keyHash, seq);
-    this.#graves.push({ hash: this.#keyHash, slot, seq });
+    const slot = this.#records.remove(reference, hash);
+    this.#tombstones.set(hash, seq);
+    this.#graves.push({ hash, slot, seq });
+    this.#raise(seq);
+  }
+
+  #flush(seq: number): void {
+    this.#empty();
+    this.#flushSeq = seq;
     this.#raise(seq);
   }
 
@@ -752,4 +815,9 @@ export class Keyspace {
     this.#graves = [];
     this.#gravesDone = 0;
   }
+}
+
+/** Where the value of a record begins in its page, in bytes. */
+function valueOffset(reference: number, keyBytes: number): number {
+  return (wordOffset(reference) << 2) + HEADER_BYTES + keyBytes;
 }

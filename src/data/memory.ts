@@ -10,11 +10,18 @@ export interface Memory {
 const LOOP_BYTES_MAX = 128;
 /** The same for a binary string, which has no words. */
 const LOOP_TEXT_MAX = 24;
+/** Nobody wants to keep a longer buffer from being freed. */
+const REMEMBERED_BYTES_MAX = 1024 * 1024;
 
 /** Not zeroed. */
 export function allocate(bytes: number): Memory {
   const buffer = Buffer.allocUnsafeSlow(bytes);
   return { bytes: buffer, view: viewOf(buffer) };
+}
+
+/** Of a buffer that is already there. */
+export function memoryOf(bytes: Buffer): Memory {
+  return { bytes, view: viewOf(bytes) };
 }
 
 function viewOf(bytes: Buffer): DataView {
@@ -28,7 +35,8 @@ export class Memories {
 
   of(bytes: Buffer): Memory {
     if (this.#last.bytes === bytes) return this.#last;
-    const found = this.#other.bytes === bytes ? this.#other : { bytes, view: viewOf(bytes) };
+    if (bytes.length > REMEMBERED_BYTES_MAX) return memoryOf(bytes);
+    const found = this.#other.bytes === bytes ? this.#other : memoryOf(bytes);
     this.#other = this.#last;
     this.#last = found;
     return found;

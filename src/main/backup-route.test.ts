@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Hono } from "hono";
 import { ShardEngine } from "../commands/shard-engine.ts";
+import { effectsOf } from "../data/effect-writer.ts";
 import type { Configuration } from "../replica/configuration.ts";
 import { Log } from "../replica/log.ts";
 import type { NodeStatus, ShardStatus, StoredShard } from "../replica/surface.ts";
@@ -28,7 +29,7 @@ class TestNode implements BackupSource {
 
   set(key: string, value: string): void {
     const seq = this.log.lastSeq + 1;
-    const effects = [{ kind: "set", key, value, expireAtMs: 0 }] as const;
+    const effects = effectsOf([{ kind: "set", key, value, expireAtMs: 0 }]);
     this.machine.apply(effects, seq);
     this.log.append({ seq, epoch: 5, stamp: undefined, reply: null, effects });
   }

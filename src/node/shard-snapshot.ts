@@ -78,10 +78,12 @@ export class ShardSnapshot {
     for (let seq = this.#seq + 1; seq <= lastSeq; seq++) {
       const entry = log.at(seq);
       if (entry === undefined) return false;
-      for (const effect of entry.effects) {
-        if (effect.kind === "flush") return false;
-        this.#changed.set(effect.key, machine.record(effect.key));
-      }
+      let isFlushed = false;
+      entry.effects.forEachKey((kind, key) => {
+        if (kind === "flush") isFlushed = true;
+        else this.#changed.set(key, machine.record(key));
+      });
+      if (isFlushed) return false;
     }
     this.#seq = lastSeq;
     return true;

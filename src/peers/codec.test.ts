@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Command } from "../data/command.ts";
-import type { Effect } from "../data/effect.ts";
+import { type Effect, VALUE_BYTES_MAX } from "../data/effect.ts";
+import { effectsOf } from "../data/effect-writer.ts";
+import { Effects } from "../data/effects.ts";
 import {
   DoubleReply,
   MapReply,
@@ -72,7 +74,7 @@ const effect: fc.Arbitrary<Effect> = fc.oneof(
   fc.record({
     kind: fc.constant("overwrite" as const),
     key: binary,
-    offset: natural,
+    offset: fc.nat({ max: VALUE_BYTES_MAX - 1_000 }),
     bytes: binary,
   }),
   fc.constant({ kind: "flush" } as const),
@@ -90,7 +92,7 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   epoch: natural,
   stamp: fc.option(stamp, { nil: undefined }),
   reply,
-  effects: fc.array(effect, { maxLength: 4 }),
+  effects: fc.array(effect, { maxLength: 4 }).map(effectsOf),
 });
 const entries: fc.Arbitrary<EntryBatch> = fc
   .tuple(fc.array(entry, { maxLength: 4 }), fc.integer({ min: 1, max: 2 ** 52 }))
@@ -287,7 +289,7 @@ function assertSame(actual: unknown, expected: unknown): void {
 
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
-  if (value instanceof EntryBatch) return [...value].map(plain);
+  if (value instanceof EntryBatch || value instanceof Effects) return [...value].map(plain);
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof Command) return { tag: "Command", args: value.texts() };
   const prototype = Object.getPrototypeOf(value);

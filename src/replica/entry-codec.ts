@@ -1,7 +1,6 @@
 /** The bytes of entries and stamps, in messages and on disk. A change here is one of the wire's and of the store's format. */
 
-import type { Effect } from "../data/effect.ts";
-import { readEffect, writeEffect } from "../data/effect-codec.ts";
+import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { readReply, writeReply } from "../data/reply-codec.ts";
 import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
@@ -16,8 +15,7 @@ export function writeEntry(writer: ByteWriter, entry: Entry): void {
   writer.varint(entry.epoch);
   if (entry.stamp !== undefined) writeStamp(writer, entry.stamp);
   writeReply(writer, entry.reply);
-  writer.varint(entry.effects.length);
-  for (const effect of entry.effects) writeEffect(writer, effect);
+  entry.effects.write(writer);
 }
 
 /** @throws MalformedError */
@@ -27,10 +25,7 @@ export function readEntry(reader: ByteReader, seq: number): Entry {
   const epoch = reader.varint();
   const stamp = (flags & STAMPED) === 0 ? undefined : readStamp(reader);
   const reply = readReply(reader);
-  const effectCount = reader.count(1);
-  const effects: Effect[] = [];
-  for (let i = 0; i < effectCount; i++) effects.push(readEffect(reader));
-  return { seq, epoch, stamp, reply, effects };
+  return { seq, epoch, stamp, reply, effects: Effects.read(reader) };
 }
 
 export function writeStamp(writer: ByteWriter, stamp: Stamp): void {

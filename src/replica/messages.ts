@@ -1,6 +1,7 @@
 /** Everything that one node says to another. Plain data; `src/peers` gives each kind its bytes. */
 
-import type { Effect, SlotRecords } from "../data/effect.ts";
+import type { SlotRecords } from "../data/effect.ts";
+import type { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId } from "./configuration.ts";
 import type { EntryBatch } from "./entry-batch.ts";
@@ -24,7 +25,7 @@ export interface Entry {
   readonly stamp: Stamp | undefined;
   /** What the stamp's client is to be told. */
   readonly reply: Reply;
-  readonly effects: readonly Effect[];
+  readonly effects: Effects;
 }
 
 /** One shard's part of a heartbeat. */

@@ -4,7 +4,8 @@
  */
 
 import type { Command } from "../data/command.ts";
-import type { Effect, KeyRecord, SlotRecords } from "../data/effect.ts";
+import type { KeyRecord, SlotRecords } from "../data/effect.ts";
+import type { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 
 /** A key that `WATCH` has seen, with the version it had: the seq of the entry that last wrote it, 0 for a missing key. */
@@ -27,7 +28,7 @@ export interface Request {
 export interface Outcome {
   readonly reply: Reply;
   /** What changed, already applied to the state; empty if nothing did. */
-  readonly effects: readonly Effect[];
+  readonly effects: Effects;
   /** The highest seq that wrote (or deleted, while uncommitted) anything that the reply depends on; 0 if none. */
   readonly readSeq: number;
 }
@@ -52,10 +53,10 @@ export interface StateMachine {
   read(request: Request, wallMs: number): Outcome | undefined;
 
   /** Applies the effects of the entry `seq`, as a backup does; those on slots of other shards are left out (R16). */
-  apply(effects: readonly Effect[], seq: number): void;
+  apply(effects: Effects, seq: number): void;
 
   /** Applies the effects of the entry `seq` to what a disk gave back, which may have some of them in it already. */
-  replay(effects: readonly Effect[], seq: number): void;
+  replay(effects: Effects, seq: number): void;
 
   /** A key as it is, for the disk; undefined if it does not exist. */
   record(key: string): KeyRecord | undefined;
@@ -64,7 +65,7 @@ export interface StateMachine {
   committed(seq: number): void;
 
   /** Deletes up to `limit` keys past their time, under `seq`; the effects, already applied. */
-  expire(seq: number, wallMs: number, limit: number): readonly Effect[];
+  expire(seq: number, wallMs: number, limit: number): Effects;
 
   /** Forgets everything. */
   clear(): void;
@@ -92,7 +93,7 @@ export interface StateMachine {
   slotsOf(request: Request): { readonly firstSlot: number; readonly lastSlot: number } | undefined;
 
   /** The parts of the effects that touch slots below `slot`; `flush` touches all. */
-  effectsBelow(effects: readonly Effect[], slot: number): readonly Effect[];
+  effectsBelow(effects: Effects, slot: number): Effects;
 
   /** Number of keys. */
   readonly size: number;

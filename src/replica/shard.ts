@@ -4,7 +4,7 @@
  * tail (R7), and never serve in one before it has the epoch start and a lease (R5).
  */
 
-import type { Effect } from "../data/effect.ts";
+import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import {
@@ -606,7 +606,7 @@ export class Shard {
     return this.#host.mutant === "no-stamp-check" ? undefined : this.#stamps.find(stamp);
   }
 
-  #order(stamp: Stamp | undefined, reply: Reply, effects: readonly Effect[]): void {
+  #order(stamp: Stamp | undefined, reply: Reply, effects: Effects): void {
     assert(this.isPrimary && this.isStarted, "only the primary of a started epoch orders");
     const seq = this.log.lastSeq + 1;
     this.#append({ seq, epoch: this.epoch, stamp, reply, effects });
@@ -786,7 +786,7 @@ export class Shard {
   read(request: Request): Outcome | undefined {
     const outcome = this.machine.read(request, this.wallMs);
     if (outcome === undefined && !this.isPrimary && this.#host.mutant === "backup-expires") {
-      return { reply: null, effects: [], readSeq: 0 };
+      return { reply: null, effects: Effects.NONE, readSeq: 0 };
     }
     return outcome;
   }

@@ -193,18 +193,18 @@ export class ShardBook {
 
   /** Remembers what the entry touched. */
   note(entry: Entry): void {
-    for (const effect of entry.effects) {
-      if (effect.kind === "flush") {
+    entry.effects.forEachKey((kind, key) => {
+      if (kind === "flush") {
         this.dirty.clear();
         this.changed.clear();
         this.isFlushed = true;
         this.hasStrays = this.base !== undefined;
       } else {
-        this.dirty.add(effect.key);
-        if (this.base !== undefined) this.moved.add(effect.key);
-        if (effect.kind !== "set" && effect.kind !== "delete") this.changed.add(effect.key);
+        this.dirty.add(key);
+        if (this.base !== undefined) this.moved.add(key);
+        if (kind !== "set" && kind !== "delete") this.changed.add(key);
       }
-    }
+    });
   }
 
   /** Takes what was found at the start. */

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { Effect, KeyRecord, SlotRecords } from "../../src/data/effect.ts";
+import { effectsOf } from "../../src/data/effect-writer.ts";
 import { slotOf } from "../../src/kit/crc16.ts";
 import type { ShardId } from "../../src/replica/configuration.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "../../src/replica/journal.ts";
@@ -63,7 +64,7 @@ export class StoreShard {
     }
     this.seq = seq;
     const stamp = { node: "n1", incarnation: 7, counter: seq, doneBelow: seq };
-    return { seq, epoch: 1, stamp, reply: "OK", effects: done };
+    return { seq, epoch: 1, stamp, reply: "OK", effects: effectsOf(done) };
   }
 
   /** Applies an entry on top of records of which some may be newer. */

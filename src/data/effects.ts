@@ -1,0 +1,85 @@
+/**
+ * The effects of one entry as bytes: encoded once at the primary; the same bytes are in the log, in messages and on disk, and
+ * are what a replica applies.
+ */
+
+import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
+import { slotOfBytes } from "../kit/crc16.ts";
+import type { Effect } from "./effect.ts";
+import { EffectCursor, skipEffect } from "./effect-cursor.ts";
+import { allocate, copyBytes, memoryOf } from "./memory.ts";
+
+/** Effects in order. Going through them as objects makes strings of keys and values. */
+export class Effects implements Iterable<Effect> {
+  static readonly NONE = new Effects(Buffer.alloc(0), 0, 0, 0);
+
+  readonly buffer: Buffer;
+  readonly start: number;
+  readonly end: number;
+  /** Number of effects. */
+  readonly length: number;
+
+  /** Well-formed effects from `start` to before `end` of a buffer that nobody writes to there any more. */
+  constructor(buffer: Buffer, start: number, end: number, length: number) {
+    this.buffer = buffer;
+    this.start = start;
+    this.end = end;
+    this.length = length;
+  }
+
+  /**
+   * What `write` wrote; the bytes stay where they are.
+   * @throws MalformedError
+   */
+  static read(reader: ByteReader): Effects {
+    const length = reader.count(1);
+    if (length === 0) return Effects.NONE;
+    const start = reader.at;
+    for (let i = 0; i < length; i++) skipEffect(reader);
+    return new Effects(reader.buffer, start, reader.at, length);
+  }
+
+  write(writer: ByteWriter): void {
+    writer.varint(this.length);
+    if (this.length > 0) writer.raw(this.buffer, this.start, this.end);
+  }
+
+  *[Symbol.iterator](): Generator<Effect> {
+    for (const cursor of this.#cursors()) yield cursor.effect;
+  }
+
+  /** Calls `visit` with what each effect is and on which key; the key is empty for a flush. */
+  forEachKey(visit: (kind: Effect["kind"], key: string) => void): void {
+    for (const cursor of this.#cursors()) {
+      visit(cursor.kind, cursor.kind === "flush" ? "" : cursor.key);
+    }
+  }
+
+  /** Those that touch slots below `slot`; a flush touches all. */
+  below(slot: number): Effects {
+    const kept = allocate(this.end - this.start);
+    let bytes = 0;
+    let length = 0;
+    for (const { memory, kind, start, keyStart, keyEnd, end } of this.#cursors()) {
+      if (kind !== "flush" && slotOfBytes(memory.bytes, keyStart, keyEnd) >= slot) continue;
+      copyBytes(memory, start, end, kept, bytes);
+      bytes += end - start;
+      length += 1;
+    }
+    return length === 0 ? Effects.NONE : new Effects(kept.bytes, 0, bytes, length);
+  }
+
+  /** For traces and assertions. */
+  toJSON(): readonly Effect[] {
+    return [...this];
+  }
+
+  /** One cursor, at each effect in turn. */
+  *#cursors(): Generator<EffectCursor> {
+    const cursor = new EffectCursor(memoryOf(this.buffer));
+    for (let at = this.start; at < this.end; at = cursor.end) {
+      cursor.read(at);
+      yield cursor;
+    }
+  }
+}

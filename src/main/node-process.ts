@@ -90,7 +90,6 @@ export async function runNode(options: NodeOptions): Promise<number> {
   };
   process.on("uncaughtException", die);
   process.on("unhandledRejection", die);
-  raisePriority(log);
   const stopping = new AbortController();
   const stop = (signal: NodeJS.Signals): void => {
     if (!stopping.signal.aborted) log.info({ signal }, "stopping");
@@ -195,6 +194,7 @@ async function startNode(
     disk: () => disk?.status(),
   });
   let registerToldMs = Number.NEGATIVE_INFINITY;
+  let isRaised = false;
   const driver: Driver = new Driver({
     core: new Core({
       nodeId,
@@ -233,7 +233,14 @@ async function startNode(
     clock: new NodeClock(),
     observer: {
       events: (events) => {
-        for (const event of events) metrics.event(event);
+        for (const event of events) {
+          metrics.event(event);
+          // Before that nobody waits for this node, whose start and learning may wait for those who serve.
+          if (!isRaised && event.kind === "epoch" && event.inSync.includes(nodeId)) {
+            isRaised = true;
+            raisePriority(log);
+          }
+        }
         for (const { level, text, fields } of linesOf(events)) log[level](fields, text);
       },
       written: (ms, reply) => metrics.written(ms, reply),

@@ -1,5 +1,6 @@
 /** Simulated clients: they ask, record what they were told, and go elsewhere when their node is gone. */
 
+import { Bytes } from "../src/data/bytes.ts";
 import { Command } from "../src/data/command.ts";
 import { Refusal, type Reply, Status } from "../src/data/reply.ts";
 import type { Action, KeyAction, OperationRecord, Result } from "../src/history/history.ts";
@@ -363,6 +364,7 @@ function partsOf(action: Action): readonly KeyAction[] {
 function toResult(reply: Reply): Result {
   if (reply instanceof Status) return reply.text;
   if (reply instanceof Refusal) return { error: `${reply.code} ${reply.message}` };
+  if (reply instanceof Bytes) return reply.toString();
   if (typeof reply === "bigint") return Number(reply);
   if (Array.isArray(reply)) return reply.map((item: Reply) => toResult(item));
   if (reply === null || typeof reply === "string" || typeof reply === "number") return reply;

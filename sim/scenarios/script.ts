@@ -1,5 +1,6 @@
 /** Words that scripts are written in. Times in virtual ms. */
 
+import { Bytes } from "../../src/data/bytes.ts";
 import { Command } from "../../src/data/command.ts";
 import { Refusal, type Reply } from "../../src/data/reply.ts";
 import { slotOf } from "../../src/kit/crc16.ts";
@@ -115,7 +116,9 @@ export function command(
     isWrite,
     watched: [],
   };
-  const operation: SimOperation = { shard: 0, session: 0, request, answered: onReply };
+  const answered = (reply: Reply): void =>
+    onReply(reply instanceof Bytes ? reply.toString() : reply);
+  const operation: SimOperation = { shard: 0, session: 0, request, answered };
   world.trace(node.id, () => `is told ${words.join(" ")}`);
   node.submit(operation);
 }

@@ -1,6 +1,7 @@
 /** The bytes of replies, in messages and on disk. A change here is one of the wire's and of the store's format. */
 
 import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
+import { Bytes } from "./bytes.ts";
 import {
   DoubleReply,
   MapReply,
@@ -43,6 +44,9 @@ export function writeReply(writer: ByteWriter, reply: Reply): void {
   if (typeof reply === "string") {
     writer.u8(REPLY.string);
     writer.string(reply);
+  } else if (reply instanceof Bytes) {
+    writer.u8(REPLY.string);
+    writer.piece(reply.buffer, reply.start, reply.end);
   } else if (reply === OK) {
     writer.u8(REPLY.ok);
   } else if (reply === null) {

@@ -1,9 +1,11 @@
 /**
  * What a command answers, independent of the RESP version that the client speaks.
  *
- * Keys, values and arguments are *binary strings* everywhere in HotHot: JavaScript strings whose every character is one
- * byte (latin1). They hold any bytes, cost one byte a character, and can be keys of a `Map`.
+ * Where keys, values and arguments are text, they are *binary strings* everywhere in HotHot: JavaScript strings whose every
+ * character is one byte (latin1). They hold any bytes, cost one byte a character, and can be keys of a `Map`.
  */
+
+import type { Bytes } from "./bytes.ts";
 
 /** A simple string such as `+OK`. */
 export class Status {
@@ -66,13 +68,17 @@ export class PushReply {
 /** The null array of RESP2 (`*-1`), which an aborted `EXEC` answers; plain null in RESP3. */
 export class NullArray {}
 
-/** A reply. A plain string is a bulk string (binary), `null` the null bulk string, numbers and bigints are integers. */
+/**
+ * A reply. A plain string is a bulk string (binary), and so are `Bytes`; `null` is the null bulk string, numbers and bigints
+ * are integers.
+ */
 export type Reply =
   | null
   | boolean
   | number
   | bigint
   | string
+  | Bytes
   | Status
   | Refusal
   | DoubleReply

@@ -11,6 +11,7 @@
 
 import { Hono } from "hono";
 
+import { Bytes } from "../data/bytes.ts";
 import { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import type { Door } from "../router/door.ts";
@@ -75,10 +76,11 @@ export function createApp(options: AppOptions): Hono {
     }
     const reply = await ask(options, ["GET", key]);
     if (reply instanceof Refusal) return refused(reply);
-    if (typeof reply !== "string") return Response.json({ status: "not_found" }, { status: 404 });
-    const text = encoding === undefined ? toText(reply) : undefined;
+    const value = reply instanceof Bytes ? reply.toString() : reply;
+    if (typeof value !== "string") return Response.json({ status: "not_found" }, { status: 404 });
+    const text = encoding === undefined ? toText(value) : undefined;
     if (text !== undefined) return Response.json({ status: "success", value: text });
-    return Response.json({ status: "success", value: toBase64(reply), encoding: "base64" });
+    return Response.json({ status: "success", value: toBase64(value), encoding: "base64" });
   });
   app.get("/healthz", () => Response.json({ status: "success" }));
   app.get("/readyz", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { Bytes } from "../data/bytes.ts";
 import { Command } from "../data/command.ts";
 import { type Effect, VALUE_BYTES_MAX } from "../data/effect.ts";
 import { effectsOf } from "../data/effect-writer.ts";
@@ -314,6 +315,19 @@ describe("peer codec", () => {
       );
     });
   }
+
+  it("gives back bytes as a string", () => {
+    fc.assert(
+      fc.property(binary, (text) => {
+        const bytes = Buffer.from(`<${text}>`, "latin1");
+        const answer = { kind: "answer", shard: 1, epoch: 2, counter: 3 } as const;
+        const [decoded] = decode([
+          encode([{ ...answer, reply: new Bytes(bytes, 1, bytes.length - 1) }]),
+        ]);
+        assert.deepEqual(decoded, { ...answer, reply: text });
+      }),
+    );
+  });
 
   it("decodes a batch whatever the split", () => {
     fc.assert(

@@ -1,5 +1,6 @@
 /** Gives replies their bytes, in the RESP version that the client speaks. */
 
+import { Bytes } from "../data/bytes.ts";
 import {
   DoubleReply,
   MapReply,
@@ -84,6 +85,7 @@ export class ReplyWriter {
     if (typeof reply === "string") this.#bulk(reply);
     else if (typeof reply === "number") this.#integer(reply);
     else if (reply === null) this.#null(form);
+    else if (reply instanceof Bytes) this.#piece(reply);
     else if (reply instanceof Status) this.#line(PLUS, reply.text);
     else if (reply instanceof Refusal) this.#refusal(reply);
     else if (typeof reply === "boolean") this.#boolean(reply, form);
@@ -183,6 +185,19 @@ export class ReplyWriter {
     this.#end();
   }
 
+  #piece({ buffer, start, end }: Bytes): void {
+    const length = end - start;
+    this.#header(DOLLAR, length);
+    this.#reserve(length + 2);
+    if (length > SHORT_STRING) {
+      buffer.copy(this.#buffer, this.#length, start, end);
+      this.#length += length;
+    } else {
+      for (let at = start; at < end; at += 1) this.#byte(buffer[at] as number);
+    }
+    this.#end();
+  }
+
   #line(type: number, text: string): void {
     this.#reserve(1);
     this.#byte(type);
@@ -192,13 +207,18 @@ export class ReplyWriter {
   }
 
   #header(type: number, count: number): void {
-    if (count < 0 || count > 9) {
+    if (count < 0 || count > 999) {
       this.#line(type, count.toString());
       return;
     }
-    this.#reserve(4);
+    // Almost all are short, and need no string.
+    this.#reserve(6);
     this.#byte(type);
-    this.#byte(ZERO + count);
+    const tens = Math.trunc(count / 10);
+    const hundreds = Math.trunc(tens / 10);
+    if (hundreds > 0) this.#byte(ZERO + hundreds);
+    if (tens > 0) this.#byte(ZERO + (tens - hundreds * 10));
+    this.#byte(ZERO + (count - tens * 10));
     this.#end();
   }
 

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 
 import fc from "fast-check";
 
+import { Bytes } from "../data/bytes.ts";
 import {
   DoubleReply,
   MapReply,
@@ -43,6 +44,8 @@ function eachByte(bytes: Buffer): Buffer[] {
   return Array.from(bytes, (byte) => Buffer.from([byte]));
 }
 
+const LONG = `$100\r\n${"-".repeat(100)}\r\n`;
+
 const WRITTEN: readonly [name: string, reply: Reply, resp2: string, resp3: string][] = [
   ["null", null, "$-1\r\n", "_\r\n"],
   ["the null array", NULL_ARRAY, "*-1\r\n", "_\r\n"],
@@ -54,6 +57,13 @@ const WRITTEN: readonly [name: string, reply: Reply, resp2: string, resp3: strin
   ["a 64-bit number", 9223372036854775807n, ":9223372036854775807\r\n", ":9223372036854775807\r\n"],
   ["an empty string", "", "$0\r\n\r\n", "$0\r\n\r\n"],
   ["a string", "a\r\n\xff", "$4\r\na\r\n\xff\r\n", "$4\r\na\r\n\xff\r\n"],
+  [
+    "bytes",
+    new Bytes(Buffer.from("xa\r\n\xffx", "latin1"), 1, 5),
+    "$4\r\na\r\n\xff\r\n",
+    "$4\r\na\r\n\xff\r\n",
+  ],
+  ["many bytes", new Bytes(Buffer.from("-".repeat(110)), 9, 109), LONG, LONG],
   ["a status", OK, "+OK\r\n", "+OK\r\n"],
   ["a refusal", new Refusal("ERR", "no"), "-ERR no\r\n", "-ERR no\r\n"],
   ["a refusal's line ends", new Refusal("ERR", "a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n"],
@@ -141,6 +151,36 @@ describe("ReplyWriter", () => {
     assert.equal(first.toString("latin1"), "$5\r\nfirst\r\n");
     assert.equal(other.toString("latin1"), "$5\r\nother\r\n");
     assert.equal(writer.take().length, 0);
+  });
+
+  it("begins anew in the same buffer, or leaves it to who reads it still", () => {
+    const writer = new ReplyWriter();
+    writer.write("first", 2);
+    const taken = writer.bytes();
+    writer.reset(true);
+    assert.equal(writer.length, 0);
+    writer.write("other", 2);
+    assert.equal(writer.bytes().buffer, taken.buffer);
+    const held = writer.bytes();
+    writer.reset(false);
+    writer.write("third", 2);
+    assert.equal(held.toString("latin1"), "$5\r\nother\r\n");
+    assert.equal(writer.bytes().toString("latin1"), "$5\r\nthird\r\n");
+    writer.write("x".repeat(300_000), 2);
+    const large = writer.bytes().buffer;
+    writer.reset(true);
+    writer.write(1, 2);
+    assert.notEqual(writer.bytes().buffer, large, "a giant buffer is not kept");
+  });
+
+  it("writes every length", () => {
+    for (let length = 0; length < 1_100; length += 1) {
+      const text = "x".repeat(length);
+      const expected = `$${length}\r\n${text}\r\n`;
+      assert.equal(encoded(text, 2), expected);
+      assert.equal(encoded(new Bytes(Buffer.from(text), 0, length), 3), expected);
+      assert.equal(encoded(length, 2), `:${length}\r\n`);
+    }
   });
 
   it("gives out a large reply, and goes on", () => {

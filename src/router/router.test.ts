@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-
 import { LocalDoor } from "../../test/support/local-door.ts";
+import { plainReply } from "../../test/support/plain-reply.ts";
 import { Command } from "../data/command.ts";
 import { NULL_ARRAY, OK, Refusal, type Reply } from "../data/reply.ts";
 import { slotOf } from "../kit/crc16.ts";
@@ -11,7 +11,7 @@ const SHARDS = 4;
 
 function ask(router: Router, ...args: string[]): Reply {
   const replies: Reply[] = [];
-  router.dispatch(Command.from(args), 1, { answered: (reply) => replies.push(reply) });
+  router.dispatch(Command.from(args), 1, { answered: (reply) => replies.push(plainReply(reply)) });
   assert.equal(replies.length, 1, "answered exactly once");
   return replies[0] ?? null;
 }
@@ -61,7 +61,7 @@ describe("Router", () => {
     const door = new LocalDoor(SHARDS, "manual");
     const router = new Router(door);
     const replies: Reply[] = [];
-    const sink = { answered: (reply: Reply) => replies.push(reply) };
+    const sink = { answered: (reply: Reply) => replies.push(plainReply(reply)) };
     router.dispatch(Command.of("mset", a, "1", b, "2", c, "3"), 1, sink);
     while (door.waiting.length > 0) door.step(door.waiting.length - 1);
     router.dispatch(Command.of("mget", c, b, a), 1, sink);
@@ -170,7 +170,7 @@ describe("Router", () => {
     const door = new LocalDoor(SHARDS);
     const router = new Router(door);
     const replies: Reply[] = [];
-    const sink = { answered: (reply: Reply) => replies.push(reply) };
+    const sink = { answered: (reply: Reply) => replies.push(plainReply(reply)) };
     ask(router, "set", b, "1");
     router.watch([b], 1, sink);
     const [version] = replies.pop() as number[];

@@ -10,6 +10,7 @@ import type { Socket } from "node:net";
 
 import { unknownCommand, wrongArity } from "../commands/refusals.ts";
 import { arityMatches } from "../commands/table.ts";
+import { Bytes } from "../data/bytes.ts";
 import type { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -410,7 +411,7 @@ function newSession(host: Host): Session {
 
 /** Approximate bytes of a reply that waits. */
 function weightOf(reply: Reply): number {
-  if (typeof reply === "string") return reply.length + 16;
+  if (typeof reply === "string" || reply instanceof Bytes) return reply.length + 16;
   if (Array.isArray(reply))
     return reply.reduce((sum: number, item: Reply) => sum + weightOf(item), 16);
   return 16;

@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { LCS_TOO_BIG } from "../../src/commands/refusals.ts";
 import { ShardEngine } from "../../src/commands/shard-engine.ts";
 import { dataCommands } from "../../src/commands/table.ts";
+import { Bytes } from "../../src/data/bytes.ts";
 import { Command } from "../../src/data/command.ts";
 import {
   DoubleReply,
@@ -84,6 +85,7 @@ class Engine {
 function asResp2(reply: Reply): OracleReply {
   if (reply === null || reply instanceof NullArray) return null;
   if (typeof reply === "string") return reply;
+  if (reply instanceof Bytes) return reply.toString();
   if (typeof reply === "number" || typeof reply === "bigint") return { integer: BigInt(reply) };
   if (typeof reply === "boolean") return { integer: reply ? 1n : 0n };
   if (reply instanceof Status) return { status: reply.text };

@@ -18,11 +18,11 @@ export class ByteGatherer {
   }
 
   /**
-   * Takes what it can use from `chunk`, starting at `position`.
+   * Takes what it can use from `chunk`, from `position` to before `limit`.
    * @returns how many bytes it took.
    */
-  take(chunk: Buffer, position: number): number {
-    const count = Math.min(this.#wanted - this.#length, chunk.length - position);
+  take(chunk: Buffer, position: number, limit: number): number {
+    const count = Math.min(this.#wanted - this.#length, limit - position);
     const needed = this.#length + count;
     this.#reserve(needed);
     if (this.#buffer !== undefined)

@@ -23,11 +23,11 @@ export class LengthReader {
   }
 
   /**
-   * Reads on from `position` up to and including the carriage return.
+   * Reads on from `position` up to and including the carriage return, but not up to `limit`.
    * @returns the position after it, or -1 if the chunk ended first.
    */
-  read(chunk: Buffer, position: number): number {
-    for (let at = position; at < chunk.length; at += 1) {
+  read(chunk: Buffer, position: number, limit: number): number {
+    for (let at = position; at < limit; at += 1) {
       const byte = chunk[at] ?? 0;
       if (byte === CARRIAGE_RETURN) return at + 1;
       this.#add(byte);

@@ -125,7 +125,7 @@ export class ReplyParser {
       this.#finishBulk(kind, text);
       return;
     }
-    this.#position += this.#gatherer.take(this.#chunk, this.#position);
+    this.#position += this.#gatherer.take(this.#chunk, this.#position, this.#chunk.length);
     if (this.#gatherer.isComplete)
       this.#finishBulk(kind, this.#gatherer.finish().toString("latin1"));
   }

@@ -188,6 +188,28 @@ describe("RequestParser", () => {
     assert.equal(parser.next(), undefined);
   });
 
+  it("takes any part of a buffer, and nothing around it", () => {
+    for (const [, input, expected] of CASES) {
+      if (input.length > 1000) continue;
+      const buffer = bytesOf(`*1\r\n${input}\n9\r\nx\r\n`);
+      const parser = new RequestParser();
+      const parsed: Parsed[] = [];
+      for (let at = 4; at < 4 + input.length; at += 7) {
+        parser.push(buffer, at, Math.min(at + 7, 4 + input.length));
+      }
+      for (let next = parser.next(); next !== undefined; next = parser.next()) {
+        parsed.push(next instanceof ProtocolError ? next.message : next.texts());
+        if (next instanceof ProtocolError) break;
+      }
+      assert.deepEqual(parsed, expected);
+      const whole = new RequestParser();
+      whole.push(buffer, 4, 4 + input.length);
+      const first = whole.next();
+      const shown = first instanceof ProtocolError ? first.message : first?.texts();
+      assert.deepEqual(shown, expected[0]);
+    }
+  });
+
   it("reads back any commands in any pieces", () => {
     const binary = fc
       .uint8Array({ maxLength: 40 })

@@ -40,6 +40,12 @@ export const UNAUTHENTICATED_COUNT_MAX = 10;
 /** Bytes of each argument of a client that has yet to authenticate. */
 export const UNAUTHENTICATED_BULK_BYTES_MAX = 16_384;
 
+interface Chunk {
+  readonly chunk: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
 type State = "start" | "inline" | "count" | "bulk-type" | "bulk-length" | "bulk-body" | "command";
 
 const NO_BYTES = Buffer.alloc(0);
@@ -52,9 +58,11 @@ export class RequestParser {
 
   readonly #length = new LengthReader();
   readonly #gatherer = new ByteGatherer();
-  #waiting: Buffer[] = [];
+  #waiting: Chunk[] = [];
   #chunk: Buffer = NO_BYTES;
   #position = 0;
+  /** Where the chunk's bytes end. */
+  #limit = 0;
   /** How far a command has been looked at that may be whole. */
   #cursor = 0;
   #state: State = "start";
@@ -70,16 +78,21 @@ export class RequestParser {
   #bulkBytes = 0;
   #error: ProtocolError | undefined;
 
-  /** @param chunk must not be changed afterwards; it is let go once the commands in it are taken. */
-  push(chunk: Buffer): void {
-    if (this.#error !== undefined || chunk.length === 0) return;
-    this.#waiting.push(chunk);
+  /**
+   * Takes bytes from `start` to before `end` of a chunk. They must not be changed afterwards; the chunk is let go once the
+   * commands in it are.
+   */
+  push(chunk: Buffer, start = 0, end = chunk.length): void {
+    if (this.#error !== undefined || start === end) return;
+    const isIdle = this.#position === this.#limit && this.#waiting.length === 0;
+    if (isIdle) this.#use(chunk, start, end);
+    else this.#waiting.push({ chunk, start, end });
   }
 
   /** True if bytes are left that no command has been made of yet, such as half a command. */
   get hasBytesLeft(): boolean {
     const isAtStart = this.#state === "start" && this.#lineEndLeft === 0;
-    return !isAtStart || this.#position < this.#chunk.length || this.#waiting.length > 0;
+    return !isAtStart || this.#position < this.#limit || this.#waiting.length > 0;
   }
 
   /**
@@ -90,10 +103,11 @@ export class RequestParser {
     for (;;) {
       if (this.#error !== undefined) return this.#error;
       const isComplete = this.#state === "command" && this.#lineEndLeft === 0;
-      if (this.#position === this.#chunk.length && !isComplete) {
+      if (this.#position === this.#limit && !isComplete) {
+        const next = this.#waiting.shift();
         // Also lets go of the chunk that was used up, which an incomplete command must not keep alive.
-        this.#use(this.#waiting.shift() ?? NO_BYTES);
-        if (this.#chunk.length === 0) return undefined;
+        this.#use(next?.chunk ?? NO_BYTES, next?.start ?? 0, next?.end ?? 0);
+        if (next === undefined) return undefined;
       }
       if (this.#lineEndLeft > 0) this.#onLineEnd();
       else {
@@ -104,9 +118,10 @@ export class RequestParser {
     }
   }
 
-  #use(chunk: Buffer): void {
+  #use(chunk: Buffer, start: number, end: number): void {
     this.#chunk = chunk;
-    this.#position = 0;
+    this.#position = start;
+    this.#limit = end;
     // What was taken from the chunk before may still need its own.
     if (this.#spans.length > 0) this.#spans = [];
   }
@@ -117,7 +132,7 @@ export class RequestParser {
    */
   #takeWhole(): Command | undefined {
     const chunk = this.#chunk;
-    const limit = chunk.length;
+    const limit = this.#limit;
     this.#cursor = this.#position;
     const count = this.#readWholeHeader(ASTERISK);
     if (count < 1 || count > MULTIBULK_COUNT_MAX) return undefined;
@@ -145,7 +160,7 @@ export class RequestParser {
   /** Reads a header such as `*3` with its line end at the cursor. @returns -1 if it is not whole, or written in another way. */
   #readWholeHeader(type: number): number {
     const chunk = this.#chunk;
-    const limit = chunk.length;
+    const limit = this.#limit;
     const start = this.#cursor + 1;
     if (start >= limit || chunk[start - 1] !== type) return -1;
     const digitsEnd = Math.min(limit, start + DIGITS_MAX);
@@ -193,7 +208,7 @@ export class RequestParser {
   #fail(detail: string): void {
     this.#error = new ProtocolError(detail);
     this.#waiting = [];
-    this.#use(NO_BYTES);
+    this.#use(NO_BYTES, 0, 0);
     this.#gathered = [];
     this.#gatherer.finish();
   }
@@ -220,8 +235,9 @@ export class RequestParser {
   }
 
   #onInline(): Command | undefined {
-    const end = this.#chunk.indexOf(LINE_FEED, this.#position);
-    const stop = end < 0 ? this.#chunk.length : end;
+    const rest = this.#chunk.subarray(this.#position, this.#limit).indexOf(LINE_FEED);
+    const end = rest < 0 ? -1 : this.#position + rest;
+    const stop = end < 0 ? this.#limit : end;
     // Judged by the line alone and not by how it was cut into chunks, so that a request always meets the same answer.
     if (this.#line.length + (stop - this.#position) > INLINE_BYTES_MAX) {
       this.#fail("too big inline request");
@@ -240,8 +256,8 @@ export class RequestParser {
 
   /** @returns whether the header's number has been read; if not, more bytes are needed or it is far too long. */
   #readLength(tooLong: string): boolean {
-    const end = this.#length.read(this.#chunk, this.#position);
-    this.#position = end < 0 ? this.#chunk.length : end;
+    const end = this.#length.read(this.#chunk, this.#position, this.#limit);
+    this.#position = end < 0 ? this.#limit : end;
     if (this.#length.length > INLINE_BYTES_MAX) {
       this.#fail(tooLong);
       return false;
@@ -297,7 +313,7 @@ export class RequestParser {
 
   #onBulkBody(): void {
     const gatherer = this.#gatherer;
-    this.#position += gatherer.take(this.#chunk, this.#position);
+    this.#position += gatherer.take(this.#chunk, this.#position, this.#limit);
     if (!gatherer.isComplete) return;
     this.#gathered.push(gatherer.length - this.#bulkBytes, gatherer.length);
     this.#argsLeft -= 1;

@@ -18,6 +18,7 @@ import { ProtocolError } from "../resp/protocol-error.ts";
 import { RequestParser } from "../resp/request-parser.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Route } from "../router/routes.ts";
+import { readInto } from "./accepted-socket.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
 import type { Intake, Waiter } from "./intake.ts";
 import type { CommandTally, KnownCommands } from "./known-commands.ts";
@@ -26,11 +27,13 @@ import {
   IN_FLIGHT_BYTES_MAX,
   IN_FLIGHT_MAX,
   IN_FLIGHT_RESUME,
+  KEEP_ALIVE_MS,
   LINGER_MS,
   OUTPUT_HARD_BYTES_MAX,
   OUTPUT_SOFT_BYTES,
 } from "./limits.ts";
 import type { Outbox, Sender } from "./outbox.ts";
+import type { ReadBuffer } from "./read-buffer.ts";
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
 
@@ -39,6 +42,10 @@ export interface ConnectionHost extends Host {
   readonly known: KnownCommands;
   readonly outbox: Outbox;
   readonly intake: Intake;
+  /** One for all connections. */
+  readonly readBuffer: ReadBuffer;
+  /** Whether sockets read into it, where that can be; else into buffers of their own. */
+  readonly readsIntoBuffer: boolean;
   connectionClosed(connection: Connection): void;
 }
 
@@ -105,16 +112,31 @@ export class Connection implements Client, Waiter, Sender {
 
   constructor(id: number, socket: Socket, host: ConnectionHost) {
     this.id = id;
-    this.#socket = socket;
+    const { readBuffer } = host;
+    const reading = host.readsIntoBuffer
+      ? readInto(socket, readBuffer.target, (count) => {
+          readBuffer.keep(count);
+          this.#onBytes(readBuffer.page, readBuffer.start, readBuffer.end);
+        })
+      : undefined;
+    this.#socket = reading ?? socket;
     this.#host = host;
-    this.#address = `${socket.remoteAddress ?? "?"}:${socket.remotePort ?? 0}`;
-    this.#localAddress = `${socket.localAddress ?? "?"}:${socket.localPort ?? 0}`;
+    const { remoteAddress, remotePort, localAddress, localPort } = this.#socket;
+    this.#address = `${remoteAddress ?? "?"}:${remotePort ?? 0}`;
+    this.#localAddress = `${localAddress ?? "?"}:${localPort ?? 0}`;
     this.session = newSession(host);
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.#listen(reading === undefined);
+  }
+
+  #listen(takesData: boolean): void {
+    const socket = this.#socket;
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    if (takesData) socket.on("data", (chunk: Buffer) => this.#onBytes(chunk, 0, chunk.length));
     socket.on("end", () => this.#onEnd());
     // What is wrong with a socket shows in its closing, which follows; nobody is there to be told.
     socket.on("error", () => undefined);
     socket.on("close", () => this.#onClose());
+    socket.resume();
   }
 
   /** Time since the last request, ms; 0 while one is unanswered. */
@@ -192,10 +214,10 @@ export class Connection implements Client, Waiter, Sender {
     this.#planFlush();
   }
 
-  #onData(chunk: Buffer): void {
+  #onBytes(chunk: Buffer, start: number, end: number): void {
     if (this.#isClosing) return;
-    this.#host.counters.inputBytes += chunk.length;
-    this.#parser.push(chunk);
+    this.#host.counters.inputBytes += end - start;
+    this.#parser.push(chunk, start, end);
     this.#process();
   }
 

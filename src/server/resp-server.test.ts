@@ -31,7 +31,7 @@ interface Setup {
   connect(): Promise<RespClient>;
 }
 
-async function setUp(
+async function setUpServer(
   t: TestContext,
   options: Partial<RespServerOptions> & { readonly shards?: number; readonly pace?: Pace } = {},
 ): Promise<Setup> {
@@ -331,14 +331,14 @@ describe("RespServer, commands", () => {
   for (const [name, lines] of CONVERSATIONS) {
     for (const pace of ["now", "later"] as const) {
       it(`answers ${name}, one by one and pipelined (${pace})`, async (t) => {
-        const single = await (await setUp(t, { pace })).connect();
+        const single = await (await setUpServer(t, { pace })).connect();
         for (const [line, expected] of lines) {
           single.write(`${line}\r\n`);
           const reply = shown(await single.next());
           // Without a name Redis answers null; both are written as "" here.
           assert.deepEqual(reply ?? (expected === "" ? "" : null), expected, line);
         }
-        const pipelined = await (await setUp(t, { pace })).connect();
+        const pipelined = await (await setUpServer(t, { pace })).connect();
         pipelined.write(lines.map(([line]) => `${line}\r\n`).join(""));
         for (const [line, expected] of lines) {
           const reply = shown(await pipelined.next());
@@ -349,7 +349,7 @@ describe("RespServer, commands", () => {
   }
 
   it("shakes hands in RESP2 and RESP3", async (t) => {
-    const { connect } = await setUp(t);
+    const { connect } = await setUpServer(t);
     const client = await connect();
     const two = (await client.ask("HELLO")) as readonly Reply[];
     assert.equal(two.length, 14);
@@ -364,7 +364,7 @@ describe("RespServer, commands", () => {
   });
 
   it("lets nobody in without the password", async (t) => {
-    const { connect } = await setUp(t, { requirePass: "s\xffcret" });
+    const { connect } = await setUpServer(t, { requirePass: "s\xffcret" });
     const client = await connect();
     assert.equal(refusal(await client.ask("GET", "a")), "NOAUTH Authentication required.");
     assert.equal(refusal(await client.ask("PING")), "NOAUTH Authentication required.");
@@ -388,7 +388,7 @@ describe("RespServer, commands", () => {
   });
 
   it("keeps silent when asked to", async (t) => {
-    const client = await (await setUp(t, { pace: "later" })).connect();
+    const client = await (await setUpServer(t, { pace: "later" })).connect();
     client.send(
       ["CLIENT", "REPLY", "SKIP"],
       ["SET", "a", "1"],
@@ -403,7 +403,7 @@ describe("RespServer, commands", () => {
   });
 
   it("refuses transactions and watches over several shards", async (t) => {
-    const client = await (await setUp(t, { shards: 16 })).connect();
+    const client = await (await setUpServer(t, { shards: 16 })).connect();
     const crossSlot = "CROSSSLOT Keys in request don't hash to the same slot";
     assert.deepEqual(await client.ask("MULTI"), OK);
     assert.deepEqual(await client.ask("SET", "{a}1", "1"), QUEUED);
@@ -425,7 +425,7 @@ describe("RespServer, commands", () => {
   });
 
   it("does not run a transaction whose watch was refused", async (t) => {
-    const { connect, door } = await setUp(t);
+    const { connect, door } = await setUpServer(t);
     const client = await connect();
     door.intercept = ({ commands: [args] }) =>
       args?.text(0) === "watch" ? new Refusal("TRYAGAIN", "no lease") : undefined;
@@ -437,7 +437,7 @@ describe("RespServer, commands", () => {
   });
 
   it("describes itself and its clients", async (t) => {
-    const { connect, port } = await setUp(t, { shards: 2 });
+    const { connect, port } = await setUpServer(t, { shards: 2 });
     const client = await connect();
     await client.ask("SET", "a", "1");
     await client.ask("CLIENT", "SETNAME", "me");
@@ -472,9 +472,9 @@ describe("RespServer, commands", () => {
   });
 
   it("sleeps only where that is enabled", async (t) => {
-    const awake = await (await setUp(t)).connect();
+    const awake = await (await setUpServer(t)).connect();
     assert.match(refusal(await awake.ask("DEBUG", "SLEEP", "1")), /^ERR DEBUG command not allowed/);
-    const sleepy = await (await setUp(t, { enableDebug: true })).connect();
+    const sleepy = await (await setUpServer(t, { enableDebug: true })).connect();
     const before = performance.now();
     assert.deepEqual(await sleepy.ask("DEBUG", "SLEEP", "0.05"), OK);
     assert.ok(performance.now() - before >= 49);
@@ -491,287 +491,291 @@ describe("RespServer, commands", () => {
         },
       }),
     };
-    const client = await (await setUp(t, { observer, pace: "later" })).connect();
+    const client = await (await setUpServer(t, { observer, pace: "later" })).connect();
     client.send(["SeT", "a", "x"], ["Ping"], ["incr", "a"], ["nonsense"]);
     await client.take(4);
     assert.deepEqual(seen.sort(), ["incr error", "ping ok", "set ok", "unknown error"]);
   });
 });
 
-describe("RespServer, connections", () => {
-  it("answers in the order of the requests, however operations finish", async (t) => {
-    const { connect, door } = await setUp(t, { pace: "manual", shards: 4 });
-    const client = await connect();
-    client.send(["SET", "a", "1"], ["SET", "b", "2"], ["PING"], ["GET", "a"], ["GET", "b"]);
-    await until(() => door.waiting.length === 4);
-    for (const index of [1, 0, 1, 0]) door.step(index);
-    assert.deepEqual(await client.take(5), [OK, OK, new Status("PONG"), "1", "2"]);
-  });
-
-  for (const pace of ["now", "later"] as const) {
-    it(`takes 10,000 commands in one write (${pace})`, async (t) => {
-      const client = await (await setUp(t, { pace, shards: 4 })).connect();
-      const numbers = Array.from({ length: 10_000 }, (_none, n) => n);
-      client.send(...numbers.map((n) => ["SET", `k${n}`, `${n}`]));
-      assert.ok((await client.take(10_000)).every((reply) => shown(reply) === "+OK"));
-      client.send(...numbers.map((n) => ["GET", `k${n}`]));
-      assert.deepEqual(await client.take(10_000), numbers.map(String));
+for (const readsIntoBuffer of [true, false]) {
+  const reading = readsIntoBuffer ? "into one buffer" : "into their own";
+  const setUp: typeof setUpServer = (t, options) => setUpServer(t, { readsIntoBuffer, ...options });
+  describe(`RespServer, connections that read ${reading}`, () => {
+    it("answers in the order of the requests, however operations finish", async (t) => {
+      const { connect, door } = await setUp(t, { pace: "manual", shards: 4 });
+      const client = await connect();
+      client.send(["SET", "a", "1"], ["SET", "b", "2"], ["PING"], ["GET", "a"], ["GET", "b"]);
+      await until(() => door.waiting.length === 4);
+      for (const index of [1, 0, 1, 0]) door.step(index);
+      assert.deepEqual(await client.take(5), [OK, OK, new Status("PONG"), "1", "2"]);
     });
-  }
 
-  it("takes no more requests than it may have unanswered", async (t) => {
-    const { connect, door } = await setUp(t, { pace: "manual" });
-    const client = await connect();
-    await warmUp(client);
-    const count = IN_FLIGHT_MAX + 500;
-    client.send(...Array.from({ length: count }, (_none, n) => ["SET", "k", `${n}`]));
-    await until(() => door.waiting.length === IN_FLIGHT_MAX);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal(door.waiting.length, IN_FLIGHT_MAX);
-    const taken = client.take(count);
-    while (door.submitted.length < count || door.waiting.length > 0) {
-      if (door.waiting.length > 0) door.step();
-      else await new Promise((resolve) => setImmediate(resolve));
+    for (const pace of ["now", "later"] as const) {
+      it(`takes 10,000 commands in one write (${pace})`, async (t) => {
+        const client = await (await setUp(t, { pace, shards: 4 })).connect();
+        const numbers = Array.from({ length: 10_000 }, (_none, n) => n);
+        client.send(...numbers.map((n) => ["SET", `k${n}`, `${n}`]));
+        assert.ok((await client.take(10_000)).every((reply) => shown(reply) === "+OK"));
+        client.send(...numbers.map((n) => ["GET", `k${n}`]));
+        assert.deepEqual(await client.take(10_000), numbers.map(String));
+      });
     }
-    assert.equal((await taken).length, count);
-  });
 
-  it("reads requests in pieces", async (t) => {
-    const client = await (await setUp(t)).connect();
-    for (const char of "*2\r\n$4\r\nECHO\r\n$5\r\nh\r\nlo\r\n") {
-      client.write(char);
-      await new Promise((resolve) => setImmediate(resolve));
+    it("takes no more requests than it may have unanswered", async (t) => {
+      const { connect, door } = await setUp(t, { pace: "manual" });
+      const client = await connect();
+      await warmUp(client);
+      const count = IN_FLIGHT_MAX + 500;
+      client.send(...Array.from({ length: count }, (_none, n) => ["SET", "k", `${n}`]));
+      await until(() => door.waiting.length === IN_FLIGHT_MAX);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(door.waiting.length, IN_FLIGHT_MAX);
+      const taken = client.take(count);
+      while (door.submitted.length < count || door.waiting.length > 0) {
+        if (door.waiting.length > 0) door.step();
+        else await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal((await taken).length, count);
+    });
+
+    it("reads requests in pieces", async (t) => {
+      const client = await (await setUp(t)).connect();
+      for (const char of "*2\r\n$4\r\nECHO\r\n$5\r\nh\r\nlo\r\n") {
+        client.write(char);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal(await client.next(), "h\r\nlo");
+    });
+
+    for (const [bytes, text] of [
+      ["*1\r\n:5\r\n", "expected '$', got ':'"],
+      ["*99999999999\r\n", "invalid multibulk length"],
+      ["*x\r\n", "invalid multibulk length"],
+      ["*2\r\n$3\r\nGET\r\n$629145600\r\n", "invalid bulk length"],
+      ["*1\r\n$4\r\nPINGxx", "expected a line end"],
+      ['SET a "b\r\n', "unbalanced quotes in request"],
+      ["a".repeat(70_000), "too big inline request"],
+    ] as const) {
+      it(`closes after the protocol error: ${text} (${bytes.length} bytes)`, async (t) => {
+        const { connect, server } = await setUp(t, { pace: "later" });
+        const client = await connect();
+        client.write(`SET a 1\r\n${bytes}PING\r\n`);
+        assert.deepEqual(await client.next(), OK);
+        assert.equal(refusal(await client.next()), `ERR Protocol error: ${text}`);
+        await client.closed();
+        assert.equal(server.counters.protocolErrors, 1);
+        await until(() => server.connectionCount === 0);
+      });
     }
-    assert.equal(await client.next(), "h\r\nlo");
-  });
 
-  for (const [bytes, text] of [
-    ["*1\r\n:5\r\n", "expected '$', got ':'"],
-    ["*99999999999\r\n", "invalid multibulk length"],
-    ["*x\r\n", "invalid multibulk length"],
-    ["*2\r\n$3\r\nGET\r\n$629145600\r\n", "invalid bulk length"],
-    ["*1\r\n$4\r\nPINGxx", "expected a line end"],
-    ['SET a "b\r\n', "unbalanced quotes in request"],
-    ["a".repeat(70_000), "too big inline request"],
-  ] as const) {
-    it(`closes after the protocol error: ${text} (${bytes.length} bytes)`, async (t) => {
+    it("closes after QUIT, and looks at nothing behind it", async (t) => {
       const { connect, server } = await setUp(t, { pace: "later" });
       const client = await connect();
-      client.write(`SET a 1\r\n${bytes}PING\r\n`);
-      assert.deepEqual(await client.next(), OK);
-      assert.equal(refusal(await client.next()), `ERR Protocol error: ${text}`);
+      client.send(["SET", "a", "1"], ["QUIT"], ["SET", "a", "2"]);
+      assert.deepEqual(await client.take(2), [OK, OK]);
+      await assert.rejects(client.next(), /closed/);
+      await until(() => server.connectionCount === 0);
+      assert.equal(await (await connect()).ask("GET", "a"), "1");
+    });
+
+    it("answers what a client sent before it ended its side", async (t) => {
+      const { connect, server } = await setUp(t, { pace: "later" });
+      const client = await connect();
+      client.send(["SET", "a", "1"], ["GET", "a"]);
+      client.socket.end();
+      assert.deepEqual(await client.take(2), [OK, "1"]);
+      await until(() => client.isClosed && server.connectionCount === 0);
+    });
+
+    it("forgets a client that vanishes with operations under way", async (t) => {
+      const { connect, server, door } = await setUp(t, { pace: "manual" });
+      const client = await connect();
+      client.send(["SET", "a", "1"]);
+      await until(() => door.waiting.length === 1);
+      client.socket.resetAndDestroy();
+      await until(() => server.connectionCount === 0);
+      door.step();
+    });
+
+    it("takes no more clients than maxclients", async (t) => {
+      const { connect, server } = await setUp(t, { maxClients: 2 });
+      const first = await connect();
+      await first.ask("PING");
+      await (await connect()).ask("PING");
+      const third = await connect();
+      assert.equal(refusal(await third.next()), "ERR max number of clients reached");
+      await third.closed();
+      assert.equal(server.counters.rejectedConnections, 1);
+      first.destroy();
+      await until(() => server.connectionCount === 1);
+      assert.deepEqual(await (await connect()).ask("PING"), new Status("PONG"));
+    });
+
+    it("serves 1,000 connections", async (t) => {
+      const { connect, server } = await setUp(t, { pace: "later" });
+      const clients: RespClient[] = [];
+      for (let n = 0; n < 1000; n += 100) {
+        clients.push(...(await Promise.all(Array.from({ length: 100 }, connect))));
+      }
+      const replies = await Promise.all(clients.map((client) => client.ask("INCR", "n")));
+      assert.deepEqual(
+        replies.map(Number).sort((x, y) => x - y),
+        clients.map((_client, n) => n + 1),
+      );
+      assert.equal(server.connectionCount, 1000);
+    });
+
+    it("closes connections that are idle for longer than `timeout`", async (t) => {
+      const { connect, server } = await setUp(t);
+      const client = await connect();
+      await client.ask("CONFIG", "SET", "timeout", "1");
       await client.closed();
-      assert.equal(server.counters.protocolErrors, 1);
       await until(() => server.connectionCount === 0);
     });
-  }
 
-  it("closes after QUIT, and looks at nothing behind it", async (t) => {
-    const { connect, server } = await setUp(t, { pace: "later" });
-    const client = await connect();
-    client.send(["SET", "a", "1"], ["QUIT"], ["SET", "a", "2"]);
-    assert.deepEqual(await client.take(2), [OK, OK]);
-    await assert.rejects(client.next(), /closed/);
-    await until(() => server.connectionCount === 0);
-    assert.equal(await (await connect()).ask("GET", "a"), "1");
-  });
+    it("stops reading from a client that does not read, serves others, and goes on", async (t) => {
+      const { connect, door } = await setUp(t);
+      const value = "x".repeat(1_000_000);
+      const client = await connect();
+      await client.ask("SET", "big", value);
+      client.socket.pause();
+      const count = 200;
+      client.send(...Array.from({ length: count }, () => ["GET", "big"]));
+      const other = await connect();
+      await until(() => door.submitted.length > 1);
+      for (let n = 0; n < 20; n += 1) await other.ask("GET", "small");
+      const asked = door.submitted.filter(
+        ({ request }) => request.commands[0]?.text(1) === "big",
+      ).length;
+      assert.ok(asked < count, `${asked} of ${count} were run`);
+      client.socket.resume();
+      for (const reply of await client.take(count)) assert.ok(reply === value);
+    });
 
-  it("answers what a client sent before it ended its side", async (t) => {
-    const { connect, server } = await setUp(t, { pace: "later" });
-    const client = await connect();
-    client.send(["SET", "a", "1"], ["GET", "a"]);
-    client.socket.end();
-    assert.deepEqual(await client.take(2), [OK, "1"]);
-    await until(() => client.isClosed && server.connectionCount === 0);
-  });
+    it("cuts off a client that leaves too much unread", async (t) => {
+      const { connect, server, door } = await setUp(t, { pace: "manual" });
+      const client = await connect();
+      await warmUp(client);
+      client.socket.pause();
+      // One string stands for all replies, so that only the server's count of them is large.
+      const value = "x".repeat(8 * 1024 * 1024);
+      door.intercept = () => value;
+      const count = Math.ceil(OUTPUT_HARD_BYTES_MAX / value.length) + 40;
+      client.send(...Array.from({ length: count }, () => ["GET", "big"]));
+      await until(() => door.waiting.length === count);
+      while (door.waiting.length > 0) {
+        door.step();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await until(() => server.connectionCount === 0);
+      assert.equal(server.counters.outputLimitDisconnections, 1);
+      assert.deepEqual(await (await connect()).ask("PING"), new Status("PONG"));
+    });
 
-  it("forgets a client that vanishes with operations under way", async (t) => {
-    const { connect, server, door } = await setUp(t, { pace: "manual" });
-    const client = await connect();
-    client.send(["SET", "a", "1"]);
-    await until(() => door.waiting.length === 1);
-    client.socket.resetAndDestroy();
-    await until(() => server.connectionCount === 0);
-    door.step();
-  });
+    it("takes few requests at once while their replies may be large", async (t) => {
+      const { connect, door } = await setUp(t, { pace: "manual" });
+      const client = await connect();
+      const value = "x".repeat(2 * 1024 * 1024);
+      door.intercept = () => value;
+      const count = 150;
+      client.send(...Array.from({ length: count }, () => ["GET", "big"]));
+      const taken = client.take(count);
+      let most = 0;
+      for (let answered = 0; answered < count; answered += 1) {
+        await until(() => door.waiting.length > 0);
+        if (answered > 64) most = Math.max(most, door.waiting.length);
+        door.step();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.ok((await taken).every((reply) => reply === value));
+      assert.ok(most <= 32, `${most} were in flight`);
+    });
 
-  it("takes no more clients than maxclients", async (t) => {
-    const { connect, server } = await setUp(t, { maxClients: 2 });
-    const first = await connect();
-    await first.ask("PING");
-    await (await connect()).ask("PING");
-    const third = await connect();
-    assert.equal(refusal(await third.next()), "ERR max number of clients reached");
-    await third.closed();
-    assert.equal(server.counters.rejectedConnections, 1);
-    first.destroy();
-    await until(() => server.connectionCount === 1);
-    assert.deepEqual(await (await connect()).ask("PING"), new Status("PONG"));
-  });
-
-  it("serves 1,000 connections", async (t) => {
-    const { connect, server } = await setUp(t, { pace: "later" });
-    const clients: RespClient[] = [];
-    for (let n = 0; n < 1000; n += 100) {
-      clients.push(...(await Promise.all(Array.from({ length: 100 }, connect))));
-    }
-    const replies = await Promise.all(clients.map((client) => client.ask("INCR", "n")));
-    assert.deepEqual(
-      replies.map(Number).sort((x, y) => x - y),
-      clients.map((_client, n) => n + 1),
-    );
-    assert.equal(server.connectionCount, 1000);
-  });
-
-  it("closes connections that are idle for longer than `timeout`", async (t) => {
-    const { connect, server } = await setUp(t);
-    const client = await connect();
-    await client.ask("CONFIG", "SET", "timeout", "1");
-    await client.closed();
-    await until(() => server.connectionCount === 0);
-  });
-
-  it("stops reading from a client that does not read, serves others, and goes on", async (t) => {
-    const { connect, door } = await setUp(t);
-    const value = "x".repeat(1_000_000);
-    const client = await connect();
-    await client.ask("SET", "big", value);
-    client.socket.pause();
-    const count = 200;
-    client.send(...Array.from({ length: count }, () => ["GET", "big"]));
-    const other = await connect();
-    await until(() => door.submitted.length > 1);
-    for (let n = 0; n < 20; n += 1) await other.ask("GET", "small");
-    const asked = door.submitted.filter(
-      ({ request }) => request.commands[0]?.text(1) === "big",
-    ).length;
-    assert.ok(asked < count, `${asked} of ${count} were run`);
-    client.socket.resume();
-    for (const reply of await client.take(count)) assert.ok(reply === value);
-  });
-
-  it("cuts off a client that leaves too much unread", async (t) => {
-    const { connect, server, door } = await setUp(t, { pace: "manual" });
-    const client = await connect();
-    await warmUp(client);
-    client.socket.pause();
-    // One string stands for all replies, so that only the server's count of them is large.
-    const value = "x".repeat(8 * 1024 * 1024);
-    door.intercept = () => value;
-    const count = Math.ceil(OUTPUT_HARD_BYTES_MAX / value.length) + 40;
-    client.send(...Array.from({ length: count }, () => ["GET", "big"]));
-    await until(() => door.waiting.length === count);
-    while (door.waiting.length > 0) {
-      door.step();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    await until(() => server.connectionCount === 0);
-    assert.equal(server.counters.outputLimitDisconnections, 1);
-    assert.deepEqual(await (await connect()).ask("PING"), new Status("PONG"));
-  });
-
-  it("takes few requests at once while their replies may be large", async (t) => {
-    const { connect, door } = await setUp(t, { pace: "manual" });
-    const client = await connect();
-    const value = "x".repeat(2 * 1024 * 1024);
-    door.intercept = () => value;
-    const count = 150;
-    client.send(...Array.from({ length: count }, () => ["GET", "big"]));
-    const taken = client.take(count);
-    let most = 0;
-    for (let answered = 0; answered < count; answered += 1) {
-      await until(() => door.waiting.length > 0);
-      if (answered > 64) most = Math.max(most, door.waiting.length);
-      door.step();
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    assert.ok((await taken).every((reply) => reply === value));
-    assert.ok(most <= 32, `${most} were in flight`);
-  });
-
-  it("takes only so long for requests in each turn of the loop", async (t) => {
-    const { connect, door } = await setUp(t);
-    const clients = await Promise.all(Array.from({ length: 20 }, connect));
-    for (const client of clients) await warmUp(client);
-    let inTurn = 0;
-    let most = 0;
-    let isDone = false;
-    door.intercept = () => {
-      inTurn += 1;
-      const untilMs = performance.now() + TURN_MS_MAX / 10;
-      while (performance.now() < untilMs);
-      return undefined;
-    };
-    const onTurn = (): void => {
-      most = Math.max(most, inTurn);
-      inTurn = 0;
-      if (!isDone) setImmediate(onTurn);
-    };
-    onTurn();
-    const requests = Array.from({ length: 20 }, (_, each) => ["SET", "a", String(each)]);
-    for (const client of clients) client.send(...requests);
-    // All but one leave at once, and are answered before their end all the same.
-    for (const client of clients.slice(1)) client.socket.end();
-    const replies = await Promise.all(clients.map((client) => client.take(requests.length)));
-    isDone = true;
-    assert.ok(replies.flat().every((reply) => reply instanceof Status && reply.text === "OK"));
-    // Of 400; a turn for those that waited and one for those that came may both fall between two looks.
-    assert.ok(most <= 2 * 11, `${most} requests in one turn`);
-  });
-
-  it("reads no more while too many requests are unanswered, whoever sent them", async (t) => {
-    const { connect, door } = await setUp(t, { pace: "manual" });
-    const clients = await Promise.all(Array.from({ length: 30 }, connect));
-    door.intercept = () => OK;
-    const each = 600;
-    const requests = Array.from({ length: each }, () => ["GET", "a"]);
-    for (const client of clients) await warmUp(client);
-    for (const client of clients) client.send(...requests);
-    await until(() => door.waiting.length === UNANSWERED_MAX);
-    const gone = clients.pop();
-    gone?.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.equal(door.waiting.length, UNANSWERED_MAX);
-    // Answered one by one, from the last on, so that nobody's order helps.
-    let isDone = false;
-    const taking = Promise.all(clients.map((client) => client.take(each))).finally(() => {
+    it("takes only so long for requests in each turn of the loop", async (t) => {
+      const { connect, door } = await setUp(t);
+      const clients = await Promise.all(Array.from({ length: 20 }, connect));
+      for (const client of clients) await warmUp(client);
+      let inTurn = 0;
+      let most = 0;
+      let isDone = false;
+      door.intercept = () => {
+        inTurn += 1;
+        const untilMs = performance.now() + TURN_MS_MAX / 10;
+        while (performance.now() < untilMs);
+        return undefined;
+      };
+      const onTurn = (): void => {
+        most = Math.max(most, inTurn);
+        inTurn = 0;
+        if (!isDone) setImmediate(onTurn);
+      };
+      onTurn();
+      const requests = Array.from({ length: 20 }, (_, each) => ["SET", "a", String(each)]);
+      for (const client of clients) client.send(...requests);
+      // All but one leave at once, and are answered before their end all the same.
+      for (const client of clients.slice(1)) client.socket.end();
+      const replies = await Promise.all(clients.map((client) => client.take(requests.length)));
       isDone = true;
+      assert.ok(replies.flat().every((reply) => reply instanceof Status && reply.text === "OK"));
+      // Of 400; a turn for those that waited and one for those that came may both fall between two looks.
+      assert.ok(most <= 2 * 11, `${most} requests in one turn`);
     });
-    await until(() => {
-      for (let step = 0; step < 1000; step += 1) door.step(door.waiting.length - 1);
-      assert.ok(door.waiting.length <= UNANSWERED_MAX);
-      return isDone;
+
+    it("reads no more while too many requests are unanswered, whoever sent them", async (t) => {
+      const { connect, door } = await setUp(t, { pace: "manual" });
+      const clients = await Promise.all(Array.from({ length: 30 }, connect));
+      door.intercept = () => OK;
+      const each = 600;
+      const requests = Array.from({ length: each }, () => ["GET", "a"]);
+      for (const client of clients) await warmUp(client);
+      for (const client of clients) client.send(...requests);
+      await until(() => door.waiting.length === UNANSWERED_MAX);
+      const gone = clients.pop();
+      gone?.destroy();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal(door.waiting.length, UNANSWERED_MAX);
+      // Answered one by one, from the last on, so that nobody's order helps.
+      let isDone = false;
+      const taking = Promise.all(clients.map((client) => client.take(each))).finally(() => {
+        isDone = true;
+      });
+      await until(() => {
+        for (let step = 0; step < 1000; step += 1) door.step(door.waiting.length - 1);
+        assert.ok(door.waiting.length <= UNANSWERED_MAX);
+        return isDone;
+      });
+      await taking;
     });
-    await taking;
-  });
 
-  it("lets pending answers go out before it closes", async (t) => {
-    const { connect, server, door, port } = await setUp(t, { pace: "manual" });
-    const client = await connect();
-    const idle = await connect();
-    await idle.ask("PING");
-    client.send(["SET", "a", "1"]);
-    await until(() => door.waiting.length === 1);
-    const closing = server.close(10_000);
-    await assert.rejects(RespClient.connect(port));
-    await idle.closed();
-    door.step();
-    assert.deepEqual(await client.next(), OK);
-    await client.closed();
-    await closing;
-  });
+    it("lets pending answers go out before it closes", async (t) => {
+      const { connect, server, door, port } = await setUp(t, { pace: "manual" });
+      const client = await connect();
+      const idle = await connect();
+      await idle.ask("PING");
+      client.send(["SET", "a", "1"]);
+      await until(() => door.waiting.length === 1);
+      const closing = server.close(10_000);
+      await assert.rejects(RespClient.connect(port));
+      await idle.closed();
+      door.step();
+      assert.deepEqual(await client.next(), OK);
+      await client.closed();
+      await closing;
+    });
 
-  it("says when the port is busy", async (t) => {
-    const { port, door } = await setUp(t);
-    const second = new RespServer({ host: "127.0.0.1", port, door, version: "0" });
-    await assert.rejects(second.listen(), { code: "EADDRINUSE" });
+    it("says when the port is busy", async (t) => {
+      const { port, door } = await setUp(t);
+      const second = new RespServer({ host: "127.0.0.1", port, door, version: "0" });
+      await assert.rejects(second.listen(), { code: "EADDRINUSE" });
+    });
   });
-});
+}
 
 describe("RespServer, stock clients", () => {
   for (const protocol of [2, 3] as const) {
     it(`serves node-redis in RESP${protocol}`, async (t) => {
-      const { port } = await setUp(t, { shards: 4, pace: "later", requirePass: "p" });
+      const { port } = await setUpServer(t, { shards: 4, pace: "later", requirePass: "p" });
       const client = createClient({
         RESP: protocol,
         password: "p",
@@ -804,7 +808,7 @@ describe("RespServer, stock clients", () => {
     });
 
     it(`serves redis-cli in RESP${protocol}`, async (t) => {
-      const { port } = await setUp(t, { pace: "later" });
+      const { port } = await setUpServer(t, { pace: "later" });
       const cli = async (...args: string[]) => {
         const { stdout } = await run("redis-cli", [`-${protocol}`, "-p", String(port), ...args]);
         return stdout.trim();

@@ -11,13 +11,13 @@ import { type CommandObserver, KnownCommands } from "./known-commands.ts";
 import {
   CLOSE_GRACE_MS,
   IDLE_SWEEP_MS,
-  KEEP_ALIVE_MS,
   REQUESTS_PER_LOOK,
   TURN_MS_MAX,
   UNANSWERED_MAX,
   UNANSWERED_RESUME,
 } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
+import { ReadBuffer } from "./read-buffer.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
@@ -35,6 +35,8 @@ export interface RespServerOptions extends InitialSettings {
   readonly observer?: CommandObserver;
   /** Allows DEBUG SLEEP, which stalls the whole node: for tests only. */
   readonly enableDebug?: boolean;
+  /** False keeps sockets from reading into one buffer, as where Node.js cannot do it: for tests. */
+  readonly readsIntoBuffer?: boolean;
 }
 
 export class RespServer {
@@ -54,8 +56,9 @@ export class RespServer {
     this.#options = options;
     this.#router = options.router ?? new Router(options.door);
     this.#settings = new Settings(options, {});
-    this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-      this.#onSocket(socket),
+    this.#listener = createServer(
+      { allowHalfOpen: true, noDelay: true, pauseOnConnect: true },
+      (socket) => this.#onSocket(socket),
     );
   }
 
@@ -139,7 +142,6 @@ export class RespServer {
       );
       return;
     }
-    socket.setKeepAlive(true, KEEP_ALIVE_MS);
     this.#connections.add(new Connection(this.#nextId, socket, host));
     this.#nextId += 1;
   }
@@ -166,6 +168,8 @@ export class RespServer {
       commands: serverCommandsByName,
       known: new KnownCommands(observer),
       outbox: new Outbox(),
+      readBuffer: new ReadBuffer(),
+      readsIntoBuffer: this.#options.readsIntoBuffer ?? true,
       intake: new Intake({
         turnMsMax: TURN_MS_MAX,
         requestsPerLook: REQUESTS_PER_LOOK,

@@ -139,7 +139,9 @@ function del(keyspace: Keyspace, args: Args): Reply {
 
 function exists(keyspace: Keyspace, args: Args): Reply {
   let count = 0;
-  for (let i = 1; i < args.count; i++) if (keyspace.exists(arg(args, i))) count++;
+  for (let i = 1; i < args.count; i++) {
+    if (keyspace.existsBytes(args.buffer, args.start(i), args.end(i))) count++;
+  }
   return count;
 }
 

@@ -1,5 +1,6 @@
 /** A shard's state machine: runs commands on the shard's keyspace and turns them into effects. */
 
+import { Bytes } from "../data/bytes.ts";
 import type { Command } from "../data/command.ts";
 import type { KeyRecord, SlotRecords } from "../data/effect.ts";
 import type { Effects } from "../data/effects.ts";
@@ -136,7 +137,11 @@ export class ShardEngine implements StateMachine {
     let isChanged = false;
     for (const watch of request.watched) isChanged = this.#hasChanged(watch) || isChanged;
     if (isChanged) return NULL_ARRAY;
-    return request.commands.map((args) => this.#command(args));
+    return request.commands.map((args) => {
+      const reply = this.#command(args);
+      // The log keeps a transaction's replies for a while, and should not keep alive what lies beside each of them.
+      return reply instanceof Bytes ? reply.toString() : reply;
+    });
   }
 
   #hasChanged(watch: Watch): boolean {

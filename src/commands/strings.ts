@@ -298,7 +298,7 @@ export const stringCommands: readonly DataCommand[] = [
 // --- Whole values ------------------------------------------------------------------------------------------------------
 
 function get(keyspace: Keyspace, args: Args): Reply {
-  return keyspace.value(arg(args, 1)) ?? null;
+  return keyspace.getBytes(args.buffer, args.start(1), args.end(1)) ?? null;
 }
 
 function strLen(keyspace: Keyspace, args: Args): Reply {
@@ -306,12 +306,13 @@ function strLen(keyspace: Keyspace, args: Args): Reply {
 }
 
 function set(keyspace: Keyspace, args: Args): Reply {
-  const key = arg(args, 1);
-  const value = arg(args, 2);
   if (args.count === 3) {
-    keyspace.set(key, value, 0);
+    const { buffer } = args;
+    keyspace.setBytes(buffer, args.start(1), args.end(1), buffer, args.start(2), args.end(2));
     return OK;
   }
+  const key = arg(args, 1);
+  const value = arg(args, 2);
   const options = parseSetOptions(args);
   if (options === undefined) return SYNTAX_ERROR;
   const expireAtMs = endOf(options, "set", keyspace.wallMs);
@@ -542,26 +543,32 @@ function position(index: number, bytes: number): number {
 // --- Numbers -----------------------------------------------------------------------------------------------------------
 
 function incr(keyspace: Keyspace, args: Args): Reply {
-  return increment(keyspace, arg(args, 1), 1);
+  return increment(keyspace, args, 1);
 }
 
 function decr(keyspace: Keyspace, args: Args): Reply {
-  return increment(keyspace, arg(args, 1), -1);
+  return increment(keyspace, args, -1);
 }
 
 function incrBy(keyspace: Keyspace, args: Args): Reply {
   const delta = parseInteger(arg(args, 2));
-  return delta === undefined ? NOT_AN_INTEGER : increment(keyspace, arg(args, 1), delta);
+  return delta === undefined ? NOT_AN_INTEGER : increment(keyspace, args, delta);
 }
 
 function decrBy(keyspace: Keyspace, args: Args): Reply {
   const amount = parseInteger(arg(args, 2));
   if (amount === undefined) return NOT_AN_INTEGER;
   const delta = negateInteger(amount);
-  return delta === undefined ? DECREMENT_OVERFLOW : increment(keyspace, arg(args, 1), delta);
+  return delta === undefined ? DECREMENT_OVERFLOW : increment(keyspace, args, delta);
 }
 
-function increment(keyspace: Keyspace, key: string, delta: Integer): Reply {
+function increment(keyspace: Keyspace, args: Args, delta: Integer): Reply {
+  if (typeof delta === "number") {
+    const sum = keyspace.addBytes(args.buffer, args.start(1), args.end(1), delta);
+    if (sum !== undefined) return sum;
+  }
+  // What is no plain small integer, or becomes none.
+  const key = arg(args, 1);
   const value = keyspace.value(key);
   const before = value === undefined ? 0 : parseInteger(value);
   if (before === undefined) return NOT_AN_INTEGER;

@@ -1,7 +1,7 @@
 /**
  * Lets an accepted socket read into a buffer of ours. Node.js offers that (`onread`) to sockets that connect, and not to those
  * that a server has accepted; so the accepted one's handle goes to a socket that is made here. That it can is nowhere promised:
- * it is done only if all that it takes is there, and else the accepted socket is used as it is, a third slower.
+ * it is done only if all that it takes is there, and else the accepted socket is used as it is.
  */
 
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";

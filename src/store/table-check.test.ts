@@ -54,8 +54,7 @@ test("LevelDB's tables pass, and no flipped bit does", async (t) => {
       assert.equal((error as { code?: unknown }).code, "corrupt", String(error));
     }
   }
-  // The padding of the footer means nothing.
-  for (const at of missed.split(" ").slice(1)) assert.ok(Number(at) >= -48 && Number(at) < -8, at);
+  assert.equal(missed, "");
   for (let length = 0; length < table.length; length += 7) {
     assert.throws(() => checkTable(table.subarray(0, length)), { code: "corrupt" });
   }

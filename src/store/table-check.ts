@@ -55,6 +55,8 @@ export function checkTable(table: Buffer): void {
   const handles = new Cursor(table, footer, footer + 40);
   const metaindex = handles.handle();
   const index = handles.handle();
+  // LevelDB would not mind, but a file with a changed byte is not what was written.
+  if (!handles.restIsZero()) throw corrupt("not the end of a table");
   // Blocks follow each other without a gap, so that together they must account for every byte.
   let at = 0;
   for (const handle of [...blockHandles(table, index), ...blockHandles(table, metaindex)]) {
@@ -128,6 +130,10 @@ class Cursor {
       if (byte < 0x80) return value;
     }
     throw corrupt("a number in an index is too large");
+  }
+
+  restIsZero(): boolean {
+    return this.#bytes.subarray(this.#at, this.#end).every((byte) => byte === 0);
   }
 
   handle(): Handle {

@@ -28,7 +28,7 @@ import { linesOf } from "./event-lines.ts";
 import { hashKey } from "./hash-key.ts";
 import { createLogger, type LogLevel } from "./log.ts";
 import { type DiskPlace, openNodeDisk } from "./node-disk.ts";
-import { raisePriority } from "./priority.ts";
+import { goFirst } from "./priority.ts";
 import { graceOf, SteadyReadiness } from "./readiness.ts";
 import { isLoopback, readSecretFile, secretFromText } from "./secret-file.ts";
 import { FAILED, MISFIT, StartError } from "./start-error.ts";
@@ -235,10 +235,10 @@ async function startNode(
       events: (events) => {
         for (const event of events) {
           metrics.event(event);
-          // Before that nobody waits for this node, whose start and learning may wait for those who serve.
+          // Before that nobody waits for this node.
           if (!isRaised && event.kind === "epoch" && event.inSync.includes(nodeId)) {
             isRaised = true;
-            raisePriority(log);
+            goFirst();
           }
         }
         for (const { level, text, fields } of linesOf(events)) log[level](fields, text);

@@ -1,20 +1,32 @@
-/** Which processes of a machine go first. */
+/** Which processes of a machine go first, where the system lets a process say so. On Linux each of its threads has its own priority. */
 
 import { readdirSync } from "node:fs";
 import { constants, platform, setPriority } from "node:os";
-import type { Logger } from "pino";
+
+const { PRIORITY_HIGH } = constants.priority;
+/** Each step of five is a factor of three, on Linux. */
+const PRIORITY_BEHIND = 5;
 
 /**
- * Lets this process go before what may wait, where the system allows that: a node that gets no processor for as long as its
- * lease lasts is taken for dead, and a failover waits for the witness. On Linux every thread has its own priority; the
- * loop waits for those that collect its garbage.
+ * Lets this process go before what may wait: a node that gets no processor for as long as its lease lasts is taken for dead, and
+ * a failover waits for the witness. The loop waits for the threads that collect its garbage, so they go first, too.
  */
-export function raisePriority(log: Logger): void {
+export function goFirst(): void {
+  setAll(PRIORITY_HIGH);
+}
+
+/** Lets this process have a third of what others get; not where that could not be taken back. */
+export function goBehind(): void {
+  if (setAll(PRIORITY_HIGH)) setAll(PRIORITY_BEHIND);
+}
+
+/** @returns whether the system allowed it. */
+function setAll(priority: number): boolean {
   try {
     const threads = platform() === "linux" ? readdirSync("/proc/self/task") : ["0"];
-    for (const thread of threads) setPriority(Number(thread), constants.priority.PRIORITY_HIGH);
-  } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    log.debug({ error: text }, "runs at the usual priority");
+    for (const thread of threads) setPriority(Number(thread), priority);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { RegisterError } from "../register/register.ts";
 import { WitnessServer } from "../register/witness.ts";
 import { createLogger, type LogLevel } from "./log.ts";
-import { raisePriority } from "./priority.ts";
+import { goFirst } from "./priority.ts";
 
 export interface WitnessProcessOptions {
   readonly host: string;
@@ -27,7 +27,7 @@ const MISFIT = 78;
 export async function runWitness(options: WitnessProcessOptions): Promise<number> {
   const { host, port, file, clusterId, logLevel = "info" } = options;
   const log = createLogger("witness", logLevel);
-  raisePriority(log);
+  goFirst();
   const witness = new WitnessServer({
     host,
     port,

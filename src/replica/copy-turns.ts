@@ -2,6 +2,10 @@
 
 import type { NodeId, ShardId } from "./configuration.ts";
 
+/** Of the first copies of a process: what copies is slow until the engine has compiled it, and clients wait meanwhile. */
+const WARM_UP_BYTES = 1 << 20;
+const WARM_UP_SLOWER = 16;
+
 export interface CopyTurn {
   readonly shard: ShardId;
   readonly learner: NodeId;
@@ -13,6 +17,7 @@ export class CopyTurns {
   /** Bytes that may be sent at `#atMs`; below 0 after a piece that was larger. */
   #allowance: number;
   #atMs = Number.NEGATIVE_INFINITY;
+  #sentBytes = 0;
   #current: CopyTurn | undefined;
   /** In the order of asking. */
   readonly #waiting = new Map<string, CopyTurn>();
@@ -32,13 +37,16 @@ export class CopyTurns {
   maySend(nowMs: number): boolean {
     const sinceMs = nowMs - this.#atMs;
     this.#atMs = nowMs;
-    this.#allowance = Math.min(this.#burstBytes, this.#allowance + sinceMs * this.#bytesPerMs);
+    const slower = this.#sentBytes < WARM_UP_BYTES ? WARM_UP_SLOWER : 1;
+    const more = sinceMs * (this.#bytesPerMs / slower);
+    this.#allowance = Math.min(this.#burstBytes, this.#allowance + more);
     return this.#allowance > 0;
   }
 
   /** A piece was sent. */
   sent(bytes: number): void {
     this.#allowance -= bytes;
+    this.#sentBytes += bytes;
   }
 
   /** The copy under way; undefined if none is. */

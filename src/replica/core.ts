@@ -58,7 +58,7 @@ export const DEFAULT_LIMITS: Limits = {
   retainedBytesMax: 4 << 20,
   lagMsMax: 2_000,
   operationMsMax: 3_000,
-  copyChunkBytes: 32 << 10,
+  copyChunkBytes: 16 << 10,
   copyWindowBytes: 1 << 20,
   copyBytesPerSecond: 8 << 20,
 };
@@ -68,7 +68,7 @@ const COPY_CHUNKS_PER_DRAIN = 1;
 /** Bytes of copies that may be sent at once after a pause: about what the time between two ticks allows. */
 const COPY_BURST_BYTES = 96 << 10;
 /** How long a learner that could be promoted waits for its other shards, in leases: each swap makes commands wait a little. */
-const GATHERING_LEASES = 10;
+const GATHERING_LEASES = 20;
 /** Heartbeats for which a primary orders nothing, so that a handover or a division can be made. */
 const HANDOVER_BEATS = 2;
 /** A division needs all of it committed, on slow disks too, and is asked for again if it fails. */
@@ -155,6 +155,9 @@ export class Core implements CoreSurface, Host {
   /** When each removable (shard, member) was first found so, and how long it had been silent then. */
   readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
   readonly #removals = new Map<string, Removal>();
+  /** Learners that could be promoted in some shard: at the last look, and since when in any. */
+  readonly #fit = new Set<NodeId>();
+  readonly #fitSinceMs = new Map<NodeId, number>();
   readonly #inSyncSinceMs = new Map<string, number>();
   /** Failovers whose shard does not serve again yet. */
   readonly #failing = new Map<
@@ -867,6 +870,7 @@ export class Core implements CoreSurface, Host {
     const reasons = new Set<string>();
     const edited = new Map<ShardId, ShardRecord>();
     const counts = primaryCounts(configuration.shards);
+    this.#fit.clear();
     let addedShards = 0;
     for (const record of configuration.shards) {
       const shard = this.#shards[record.id];
@@ -885,6 +889,9 @@ export class Core implements CoreSurface, Host {
       }
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
+    }
+    for (const learner of this.#fitSinceMs.keys()) {
+      if (!this.#fit.has(learner)) this.#fitSinceMs.delete(learner);
     }
     if (edited.size > 0)
       this.#swaps.propose(withRecords(configuration, edited), [...reasons].join(", "));
@@ -1030,13 +1037,13 @@ export class Core implements CoreSurface, Host {
   /** A learner waits to be promoted in its other shards by the same swap, unless the shard needs it now. */
   #gathers(shard: Shard, learner: NodeId): boolean {
     const { monoMs } = this.now;
-    const view = shard.view(learner);
-    view.fitSinceMs ??= monoMs;
-    const waitMs = GATHERING_LEASES * this.settings.leaseMs;
     const isHasty = this.mutant === "promotes-uncopied";
-    const isNeeded = isHasty || shard.isBelowMin || shard.record.inSync.length === 1;
-    if (isNeeded || monoMs - view.fitSinceMs >= waitMs) return false;
-    return this.#copies.isFilling(learner, monoMs);
+    if (isHasty || shard.isBelowMin || shard.record.inSync.length === 1) return false;
+    this.#fit.add(learner);
+    const sinceMs = this.#fitSinceMs.get(learner) ?? monoMs;
+    this.#fitSinceMs.set(learner, sinceMs);
+    const isLate = monoMs - sinceMs >= GATHERING_LEASES * this.settings.leaseMs;
+    return !isLate && this.#copies.isFilling(learner, monoMs);
   }
 
   #beginHandover(shard: Shard, aim: Aim): void {

@@ -22,8 +22,6 @@ export class PeerView {
   ackMovedMs: number;
   startedEpoch = 0;
   ready = false;
-  /** At the primary: since when the peer, a learner, could be promoted. */
-  fitSinceMs: number | undefined;
   /** Its disk has failed, by its last word. */
   lacksDisk = false;
   /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */

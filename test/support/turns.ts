@@ -50,6 +50,9 @@ export interface TurnsResult {
 /** How long it may take to become whole again, ms. */
 const WHOLE_MS_MAX = 180_000;
 
+/** In which this process has gone on after it was forked, ms. */
+const FORK_MS = 100;
+
 /** In which the engines compile what is hot, and connections are made, ms. */
 const WARM_UP_MS = 2_000;
 
@@ -97,6 +100,9 @@ export async function takeTurn(
   const afterKill = load.takeLatencies();
   const startedAt = performance.now();
   await startNode(cluster.state, id);
+  // To fork a process as large as this one stops it for tens of ms, which is no matter of the cluster.
+  await sleep(FORK_MS);
+  load.takeLatencies();
   await untilWhole(cluster);
   const wholeAfter = performance.now() - startedAt;
   const during = load.takeLatencies();

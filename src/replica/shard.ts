@@ -619,7 +619,7 @@ export class Shard {
     this.log.append(entry);
     this.uncommittedBytes += this.log.bytesAt(entry.seq);
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
-    if (this.learner.isIntact) {
+    if (this.learner.isIntact && this.#host.settings.durability !== "none") {
       this.#journal({ kind: "entries", shard: this.id, entries: this.log.slice(entry.seq, 1) });
       if (this.isStarted || this.learner.isWhole) this.expectSaved();
     }

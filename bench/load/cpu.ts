@@ -1,6 +1,7 @@
 /** Processor time of processes and of the machine, from `/proc`. */
 
 import { readFileSync } from "node:fs";
+import { statFieldsOf } from "../../src/cli/processes.ts";
 import type { CpuSample } from "./job.ts";
 
 /** What `/proc` counts in; Linux fixes it for all programs at 100 a second. */
@@ -19,15 +20,8 @@ export function sampleCpu(pids: readonly number[]): CpuSample {
 
 /** User and system time of a process with all its threads, µs; undefined if it is gone. */
 function processCpu(pid: number): number | undefined {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/stat`, "latin1");
-  } catch {
-    return undefined;
-  }
-  // The second field is the program's name in parentheses and may itself hold blanks and parentheses.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * US_PER_TICK;
+  const fields = statFieldsOf(pid);
+  return fields && (Number(fields[11]) + Number(fields[12])) * US_PER_TICK;
 }
 
 /** Time that all processors have spent on programs, and that the hypervisor gave to others, µs. */

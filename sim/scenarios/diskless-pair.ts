@@ -1,4 +1,4 @@
-import { QUIET_PLAN } from "./quiet.ts";
+import { DISKS_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
 import {
   expectWithin,
@@ -20,12 +20,8 @@ export const scenario: Scenario = {
   story:
     "One node dies, and the disks of the other two fail. One of these leaves the shard to the other, which is no better off, and what was two copies is one.",
   plan: {
-    ...QUIET_PLAN,
-    nodeCount: 3,
-    settings: { shardCount: 1, replication: "sync", minInSync: 1, durability: "fsync" },
+    ...DISKS_PLAN,
     faultsForMs: 9_000,
-    syncMsMax: 1,
-    workload: { ...QUIET_PLAN.workload, clients: 1, thinkMs: 100 },
     script: (world, workload) => {
       const { queue } = world;
       readAndWrite(world, workload, { readers: ["n2"], writers: ["n1", "n2"], untilMs: UNTIL_MS });

@@ -1,4 +1,4 @@
-import { QUIET_PLAN } from "./quiet.ts";
+import { DISKS_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
 import {
   expectWithin,
@@ -18,12 +18,8 @@ export const scenario: Scenario = {
   story:
     "All disks fail at about the same time. Each node leaves the shard to another whose disk has failed, too; the last has nobody left, and waits for its own disk while others have theirs back.",
   plan: {
-    ...QUIET_PLAN,
-    nodeCount: 3,
-    settings: { shardCount: 1, replication: "sync", minInSync: 1, durability: "fsync" },
+    ...DISKS_PLAN,
     faultsForMs: 9_000,
-    syncMsMax: 1,
-    workload: { ...QUIET_PLAN.workload, clients: 1, thinkMs: 100 },
     script: (world, workload) => {
       const { queue } = world;
       readAndWrite(world, workload, { readers: ["n2"], writers: ["n1", "n2"], untilMs: UNTIL_MS });

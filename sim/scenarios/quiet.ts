@@ -26,3 +26,12 @@ export const QUIET_PLAN: Plan = {
   isUnformed: false,
   workload: { thinkMs: 15, isSticky: true, hasExpiry: false, keys: 2, clients: 3 },
 };
+
+/** Three nodes that answer for what is on their disks, which are quick unless a script does something to them. */
+export const DISKS_PLAN: Plan = {
+  ...QUIET_PLAN,
+  nodeCount: 3,
+  settings: { ...ONE_SHARD, durability: "fsync" },
+  syncMsMax: 1,
+  workload: { ...QUIET_PLAN.workload, clients: 1, thinkMs: 100 },
+};

@@ -75,6 +75,15 @@ export function servesAt(world: World, id: NodeId): boolean {
   return node.core.status(node.time).shards[0]?.serves === true;
 }
 
+/** A transaction that a division between its keys would tear. */
+export const ON_BOTH_SIDES = {
+  kind: "multi",
+  actions: [
+    { kind: "incr", key: "key0", by: 1 },
+    { kind: "set", key: "key1", value: "in a transaction." },
+  ],
+} as const;
+
 /** The first slot of the shard that has the later of two keys, if a shard is divided between them. */
 export function betweenKeys(one: string, other: string): number {
   return Math.max(slotOf(one), slotOf(other));

@@ -1,4 +1,4 @@
-import { QUIET_PLAN } from "./quiet.ts";
+import { DISKS_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
 import { expectWithin, membersOf, nodeOf, readAndWrite, recordOf } from "./script.ts";
 
@@ -10,13 +10,9 @@ export const scenario: Scenario = {
   story:
     "The primary's disk takes nothing for a while and does not fail either. Nobody removes a primary that speaks, so all writes of the shard wait for as long as the disk likes.",
   plan: {
-    ...QUIET_PLAN,
-    nodeCount: 3,
-    settings: { shardCount: 1, replication: "sync", minInSync: 1, durability: "fsync" },
+    ...DISKS_PLAN,
     limits: { lagMsMax: LAG_MS_MAX },
     faultsForMs: 6_000,
-    syncMsMax: 1,
-    workload: { ...QUIET_PLAN.workload, clients: 1, thinkMs: 100 },
     script: (world, workload) => {
       const { queue } = world;
       readAndWrite(world, workload, { readers: ["n2"], writers: ["n1", "n2"], untilMs: UNTIL_MS });

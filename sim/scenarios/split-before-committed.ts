@@ -1,6 +1,6 @@
 import { QUIET_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
-import { betweenKeys, expectWithin, nodeOf, splitAt } from "./script.ts";
+import { betweenKeys, expectWithin, nodeOf, ON_BOTH_SIDES, splitAt } from "./script.ts";
 
 export const scenario: Scenario = {
   name: "split-before-committed",
@@ -15,11 +15,7 @@ export const scenario: Scenario = {
       const { queue, network, register } = world;
       queue.after(400, () => {
         network.hold("n1", "n2");
-        const actions = [
-          { kind: "incr", key: "key0", by: 1 },
-          { kind: "set", key: "key1", value: "in a transaction." },
-        ] as const;
-        workload.ask(nodeOf(world, "n2"), [{ kind: "multi", actions }]);
+        workload.ask(nodeOf(world, "n2"), [ON_BOTH_SIDES]);
         queue.after(10, () => splitAt(world, betweenKeys("key0", "key1")));
         queue.after(60, () => {
           network.release("n1", "n2");

@@ -1,6 +1,6 @@
 import { QUIET_PLAN } from "./quiet.ts";
 import type { Scenario } from "./scenario.ts";
-import { betweenKeys, expectWithin, nodeOf, splitAt, when } from "./script.ts";
+import { betweenKeys, expectWithin, nodeOf, ON_BOTH_SIDES, splitAt, when } from "./script.ts";
 
 export const scenario: Scenario = {
   name: "split-tears",
@@ -32,11 +32,7 @@ export const scenario: Scenario = {
       });
       const across = (): void => {
         network.hold("n1", "n2");
-        const actions = [
-          { kind: "incr", key: "key0", by: 1 },
-          { kind: "set", key: "key1", value: "in a transaction." },
-        ] as const;
-        workload.ask(nodeOf(world, "n2"), [{ kind: "multi", actions }]);
+        workload.ask(nodeOf(world, "n2"), [ON_BOTH_SIDES]);
         queue.after(20, () => {
           nodeOf(world, "n2").input((core, time) => core.install(register.current, time));
         });

@@ -83,8 +83,8 @@ function readFacts(pid: number): ProcessFacts | undefined {
   return process.platform === "linux" ? readProcFacts(pid) : readPsFacts(pid);
 }
 
-/** From `/proc`: the state is the third field and the start, in clock ticks since boot, the twenty-second. */
-function readProcFacts(pid: number): ProcessFacts | undefined {
+/** The fields of `/proc/<pid>/stat` from the third on, the state; undefined if there is no such process. */
+export function statFieldsOf(pid: number): readonly string[] | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`, "latin1");
@@ -92,9 +92,14 @@ function readProcFacts(pid: number): ProcessFacts | undefined {
     return undefined;
   }
   // The second field is the program's name in parentheses and may itself hold blanks and parentheses.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const state = fields[0];
-  const startTicks = fields[19];
+  return text.slice(text.lastIndexOf(")") + 2).split(" ");
+}
+
+/** From `/proc`: the start, in clock ticks since boot, is the twenty-second field. */
+function readProcFacts(pid: number): ProcessFacts | undefined {
+  const fields = statFieldsOf(pid);
+  const state = fields?.[0];
+  const startTicks = fields?.[19];
   // A zombie holds no ports and runs no code: for everybody but its parent it has ended.
   if (state === undefined || startTicks === undefined || state === "Z" || state === "X")
     return undefined;

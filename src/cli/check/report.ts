@@ -30,7 +30,7 @@ export interface FaultReport extends Fault {
   readonly errorsOnHit: number;
   /** Errors that clients of other nodes saw meanwhile. */
   readonly errorsElsewhere: number;
-  /** Those of both that a fault of this kind does not explain. */
+  /** Those of both that no fault of their own time explains, if this is the first of those. */
   readonly unexplained: readonly ClientError[];
 }
 
@@ -84,6 +84,7 @@ export function reportFaults(
   groupOfShard: (shard: number) => string,
   endMs: number,
 ): FaultReport[] {
+  const unexplainedOf = groupUnexplained(faults, errors, endMs);
   return faults.map((fault) => {
     const readyAt = fault.readyAt ?? endMs;
     // A transfer has no time in which it lasts, so what follows it counts too.
@@ -115,11 +116,30 @@ export function reportFaults(
       nodeGapMs,
       errorsOnHit,
       errorsElsewhere: meanwhile.length - errorsOnHit,
-      unexplained: meanwhile.filter(
-        (error) => !explains(fault.kind, fault.hit.includes(error.node), error.why),
-      ),
+      unexplained: unexplainedOf.get(fault) ?? [],
     };
   });
+}
+
+/**
+ * Errors in the time of faults none of which explains them, by the first of those faults. An operation that hangs in one
+ * fault can end in the next: what a cable swallowed is sent again seconds later, to a node that has been killed meanwhile.
+ */
+function groupUnexplained(
+  faults: readonly Fault[],
+  errors: readonly ClientError[],
+  endMs: number,
+): Map<Fault, ClientError[]> {
+  const byFault = new Map<Fault, ClientError[]>();
+  for (const error of errors) {
+    const around = faults.filter((each) => overlaps(error, each.beganAt, each.readyAt ?? endMs));
+    const [first] = around;
+    if (first === undefined) continue;
+    if (around.some((each) => explains(each.kind, each.hit.includes(error.node), error.why)))
+      continue;
+    byFault.set(first, [...(byFault.get(first) ?? []), error]);
+  }
+  return byFault;
 }
 
 /** @returns the errors that no fault explains. */

@@ -6,6 +6,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import { BeatPlan, distantBeatMs, neighboursOf } from "./beat-plan.ts";
 import {
   type Configuration,
   type Incarnation,
@@ -17,10 +18,10 @@ import {
   type ShardRecord,
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
-import { EarlyMessages } from "./early-messages.ts";
+import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Heartbeat, Message } from "./messages.ts";
+import type { Heartbeat, Message, ShardBeat } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request } from "./ports.ts";
 import { ReadBalancer } from "./read-balancer.ts";
@@ -75,6 +76,20 @@ const HANDOVER_BEATS = 2;
 const SPLIT_BEATS = 4;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
+/** What a node says of a shard that it does not hold. */
+const HOLDS_NOTHING = {
+  role: "none",
+  serves: false,
+  hasLease: false,
+  lastSeq: 0,
+  commitSeq: 0,
+  lag: 0,
+  keys: 0,
+  logBytes: 0,
+  holds: { epoch: 0, seq: 0 },
+  waitsFor: [],
+  feeds: [],
+} as const;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
 const UNKNOWN_SETTINGS: Settings = {
   replication: "sync",
@@ -100,8 +115,6 @@ interface Peer {
   /** Own send time of the newest heartbeat that it has heard. */
   echoedMs: number;
   askedConfigurationMs: number;
-  /** Leaves out no shard: a heartbeat is due at the next drain. */
-  isBeatDue: boolean;
 }
 
 interface Removal {
@@ -132,10 +145,14 @@ export class Core implements CoreSurface, Host {
 
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
-  /** By their ids. */
+  /** Of the configuration: this node's own record, and how many shards each node is the primary of. */
+  #own: NodeRecord | undefined;
+  #primaryCounts: ReadonlyMap<NodeId, number> = new Map();
+  /** By their ids: the shards that this node holds, or shall hold, or that its clients have asked for. */
   readonly #shards: (Shard | undefined)[] = [];
   readonly #allShards: Shard[] = [];
   readonly #peers = new Map<NodeId, Peer>();
+  readonly #beats: BeatPlan;
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
@@ -169,6 +186,7 @@ export class Core implements CoreSurface, Host {
   constructor(options: CoreOptions) {
     this.nodeId = options.nodeId;
     this.incarnation = options.incarnation;
+    this.#beats = new BeatPlan(options.nodeId);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
     this.readBalancer = new ReadBalancer(options.readPolicy ?? "least-outstanding");
@@ -178,7 +196,8 @@ export class Core implements CoreSurface, Host {
       configuration: () => this.#configuration,
       linkedPeers: () =>
         [...this.#peers].flatMap(([node, { linked }]) => (linked === undefined ? [] : [node])),
-      heardByMs: (peer) => this.#peer(peer).echoedMs,
+      concernedBy: (next) => this.#concernedBy(next),
+      hears: (peer) => this.#isHeardBy(peer),
       install: (configuration) => this.#install(configuration),
       wantConfiguration: () => {
         this.#wantsConfiguration = true;
@@ -226,8 +245,8 @@ export class Core implements CoreSurface, Host {
   }
 
   beatSoon(to?: NodeId): void {
-    if (to !== undefined) this.#peer(to).isBeatDue = true;
-    else for (const peer of this.#peers.values()) peer.isBeatDue = true;
+    if (to !== undefined) this.#beats.soon(to);
+    else this.#beats.soonToNeighbours();
   }
 
   askConfiguration(from: NodeId): void {
@@ -305,7 +324,7 @@ export class Core implements CoreSurface, Host {
       peer.echoedMs = Number.NEGATIVE_INFINITY;
     }
     peer.linked = incarnation;
-    peer.isBeatDue = true;
+    this.#beats.soon(node);
     peer.askedConfigurationMs = Number.NEGATIVE_INFINITY;
     for (const shard of this.#allShards) if (shard.epoch > 0) shard.connected(node);
   }
@@ -340,9 +359,13 @@ export class Core implements CoreSurface, Host {
         break;
       default: {
         const shard = this.#shards[message.shard];
-        if (shard === undefined || message.epoch > shard.epoch) this.askConfiguration(from);
-        if (shard === undefined) this.#early.add(from, message);
-        else shard.receive(from, message);
+        const epoch = this.#configuration?.shards[message.shard]?.epoch ?? -1;
+        if (message.epoch > epoch) this.askConfiguration(from);
+        // Neighbours hear of a newer configuration by heartbeats that come anyway.
+        else if (message.epoch < epoch && !this.#beats.neighbours.has(from)) this.beatSoon(from);
+        if (shard !== undefined) shard.receive(from, message);
+        // About a shard that this node holds nothing of; perhaps it soon will.
+        else if (message.epoch > epoch) this.#early.add(from, message);
       }
     }
   }
@@ -350,7 +373,7 @@ export class Core implements CoreSurface, Host {
   submit(operation: Operation, time: Time): void {
     this.now = time;
     this.#operations += 1;
-    const shard = this.#shards[operation.shard];
+    const shard = this.#shards[operation.shard] ?? this.#routeTo(operation.shard);
     if (shard === undefined) {
       this.answer(operation, NO_CONFIGURATION);
       return;
@@ -402,10 +425,10 @@ export class Core implements CoreSurface, Host {
     for (const node of lost) {
       if (node === this.nodeId) return "this node is here";
       const incarnation = this.linkedIncarnation(node);
-      const isInSync = this.#allShards.some(({ record }) =>
-        record.inSync.some((member) => member.node === node && member.incarnation === incarnation),
+      const isInSync = this.#configuration?.shards.some(({ inSync }) =>
+        inSync.some((member) => member.node === node && member.incarnation === incarnation),
       );
-      if (isInSync) return `${node} is here and in sync: it is not lost`;
+      if (isInSync === true) return `${node} is here and in sync: it is not lost`;
     }
     for (const node of lost) this.lost.add(node);
     return undefined;
@@ -431,7 +454,7 @@ export class Core implements CoreSurface, Host {
     }
     if (time.monoMs - this.#lastBeatMs >= heartbeatMs) {
       this.#lastBeatMs = time.monoMs;
-      this.beatSoon();
+      this.#beats.beat();
     }
     // A watch is never trusted alone.
     if (time.monoMs - this.#lastReadMs >= 20 * heartbeatMs) {
@@ -476,10 +499,12 @@ export class Core implements CoreSurface, Host {
 
   transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
     this.now = time;
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return `there is no shard ${id}`;
     const shard = this.#shards[id];
-    if (shard === undefined) return `there is no shard ${id}`;
-    if (!shard.isPrimary)
-      return `this node is not the primary of shard ${id}; ask ${shard.record.primary}`;
+    if (!shard?.isPrimary) {
+      return `this node is not the primary of shard ${id}; ask ${record.primary}`;
+    }
     if (!shard.isStarted) return `shard ${id} is changing its epoch; try again`;
     if (successor === this.nodeId) return `this node is the primary of shard ${id} already`;
     const member = shard.record.inSync.find(({ node }) => node === successor);
@@ -494,10 +519,11 @@ export class Core implements CoreSurface, Host {
 
   split(id: ShardId, asked: number | undefined, time: Time): string | undefined {
     this.now = time;
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return `there is no shard ${id}`;
     const shard = this.#shards[id];
-    if (shard === undefined) return `there is no shard ${id}`;
-    const { firstSlot, lastSlot, primary } = shard.record;
-    if (!shard.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
+    const { firstSlot, lastSlot, primary } = record;
+    if (!shard?.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
     if (!shard.isStartCommitted) return `shard ${id} is changing its epoch; try again`;
     if (firstSlot === lastSlot) return `shard ${id} has one slot only`;
     const at = asked ?? Math.ceil((firstSlot + lastSlot) / 2);
@@ -527,11 +553,7 @@ export class Core implements CoreSurface, Host {
       this.#touched.clear();
       for (const id of touched) this.#shards[id]?.flush();
     }
-    for (const [node, peer] of this.#peers) {
-      if (!peer.isBeatDue) continue;
-      peer.isBeatDue = false;
-      this.#sendHeartbeat(node, peer);
-    }
+    for (const node of this.#beats.take()) this.#sendHeartbeat(node);
     const output: Output = {
       messages: this.#messages,
       answers: this.#answers,
@@ -557,11 +579,9 @@ export class Core implements CoreSurface, Host {
       version: configuration?.version ?? 0,
       isDrained: this.isDraining && this.#isDrained(),
       lacksDisk: this.lacksDisk,
-      isReady:
-        this.#allShards.length > 0 &&
-        this.#allShards.every((shard) => (shard.isHolder ? shard.serves : shard.canForward)),
+      isReady: configuration?.shards.every((record) => this.#isReadyFor(record)) === true,
       operations: this.#operations,
-      shards: this.#allShards.map((shard) => this.#shardStatus(shard)),
+      shards: (configuration?.shards ?? []).map((record) => this.#shardStatus(record)),
       copiesWaiting: this.#copies.waiting,
       peers: [...this.#peers].map(([node, peer]) => ({
         node,
@@ -573,16 +593,27 @@ export class Core implements CoreSurface, Host {
     };
   }
 
-  #shardStatus(shard: Shard): ShardStatus {
-    const { record } = shard;
-    const isLearner = shard.isHolder && !shard.isMember;
-    return {
-      shard: shard.id,
+  #isReadyFor(record: ShardRecord): boolean {
+    const shard = this.#shards[record.id];
+    if (shard?.isHolder === true) return shard.serves;
+    const primary = record.inSync.find(({ node }) => node === record.primary);
+    return primary !== undefined && this.linkedIncarnation(primary.node) === primary.incarnation;
+  }
+
+  #shardStatus(record: ShardRecord): ShardStatus {
+    const shard = this.#shards[record.id];
+    const common = {
+      shard: record.id,
       firstSlot: record.firstSlot,
       lastSlot: record.lastSlot,
       epoch: record.epoch,
       primary: record.primary,
       inSync: record.inSync.map((member) => member.node),
+    };
+    if (shard?.isHolder !== true) return { ...common, ...HOLDS_NOTHING };
+    const isLearner = shard.isHolder && !shard.isMember;
+    return {
+      ...common,
       role: shard.isPrimary
         ? "primary"
         : shard.isMember
@@ -615,7 +646,6 @@ export class Core implements CoreSurface, Host {
         heardMs: undefined,
         echoedMs: Number.NEGATIVE_INFINITY,
         askedConfigurationMs: Number.NEGATIVE_INFINITY,
-        isBeatDue: false,
       };
       this.#peers.set(node, peer);
     }
@@ -639,13 +669,20 @@ export class Core implements CoreSurface, Host {
       return;
     }
     this.#configuration = configuration;
+    this.#own = configuration.nodes.find((node) => node.id === this.nodeId);
+    this.#primaryCounts = primaryCounts(configuration.shards);
+    this.#beats.installed(configuration);
     this.#swaps.installed(configuration.version);
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
     const parents = this.#divide(configuration.shards);
     for (const record of configuration.shards) {
-      const shard = this.#shardOf(record);
+      const isHolder =
+        record.replicas.includes(this.nodeId) ||
+        record.inSync.some(({ node }) => node === this.nodeId);
+      const shard = isHolder ? this.#shardOf(record) : this.#shards[record.id];
+      if (shard === undefined) continue;
       const wasMember = shard.isMember;
       if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
       else {
@@ -667,7 +704,9 @@ export class Core implements CoreSurface, Host {
         shard.courier.giveTo(child.courier, isMeant, wasMember && shard.isMember);
       }
     }
-    for (const { from, message } of this.#early.take((id) => this.#shards[id] !== undefined)) {
+    const isKnown = ({ shard, epoch }: ShardMessage): boolean =>
+      this.#shards[shard] !== undefined || epoch <= (configuration.shards[shard]?.epoch ?? -1);
+    for (const { from, message } of this.#early.take(isKnown)) {
       this.#shards[message.shard]?.receive(from, message);
     }
     this.beatSoon();
@@ -712,7 +751,9 @@ export class Core implements CoreSurface, Host {
     if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
     const part = parent.machine.divide(record.firstSlot);
     const isPrefix = parent.learner.isIntact;
-    const child = new Shard(this, record, isPrefix ? part : this.#createStateMachine(record));
+    const child = new Shard(this, record, () =>
+      isPrefix ? part : this.#createStateMachine(record),
+    );
     this.#add(child);
     parent.giveTo(child);
     return child;
@@ -722,9 +763,22 @@ export class Core implements CoreSurface, Host {
     const known = this.#shards[record.id];
     if (known !== undefined) return known;
     const restored = this.#restored.get(record.id);
-    const shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
+    const shard = new Shard(
+      this,
+      record,
+      () => restored?.machine ?? this.#createStateMachine(record),
+    );
     if (restored !== undefined) shard.restore(restored.log);
     this.#add(shard);
+    return shard;
+  }
+
+  /** A shard that this node does not hold, for its clients' commands; undefined if there is none. */
+  #routeTo(id: ShardId): Shard | undefined {
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return undefined;
+    const shard = this.#shardOf(record);
+    if (record.epoch > 0) shard.install(record);
     return shard;
   }
 
@@ -810,11 +864,14 @@ export class Core implements CoreSurface, Host {
 
   // ---------------------------------------------------------------- heartbeats (R5)
 
-  #sendHeartbeat(to: NodeId, peer: Peer): void {
+  #sendHeartbeat(to: NodeId): void {
+    const peer = this.#peer(to);
     if (peer.incarnation === undefined) return;
-    const shards = this.#allShards
-      .filter((shard) => shard.epoch > 0 && shard.isHolder && shard.holders.includes(to))
-      .map((shard) => shard.beatFor(to));
+    const shards: ShardBeat[] = [];
+    for (const id of this.#beats.neighbours.get(to) ?? []) {
+      const shard = this.#shards[id];
+      if (shard !== undefined && shard.epoch > 0) shards.push(shard.beatFor(to));
+    }
     this.send(to, {
       kind: "heartbeat",
       fromIncarnation: this.incarnation,
@@ -827,12 +884,33 @@ export class Core implements CoreSurface, Host {
     });
   }
 
+  /** Linked nodes that the change from this configuration to the next concerns: the others learn of it from the register. */
+  #concernedBy(next: Configuration): readonly NodeId[] {
+    const nodes = new Set([
+      ...this.#beats.neighbours.keys(),
+      ...neighboursOf(this.nodeId, next).keys(),
+    ]);
+    return [...nodes].filter((node) => this.linkedIncarnation(node) !== undefined);
+  }
+
+  /** Whether the peer has heard this node lately, by how often it hears it at all. */
+  #isHeardBy(node: NodeId): boolean {
+    const { leaseMs, heartbeatMs } = this.settings;
+    const configuration = this.#configuration;
+    const isDistant = configuration !== undefined && !this.#beats.neighbours.has(node);
+    const beatMs = isDistant ? distantBeatMs(configuration) : heartbeatMs;
+    return this.now.monoMs - this.#peer(node).echoedMs < leaseMs + beatMs - heartbeatMs;
+  }
+
   #onHeartbeat(from: NodeId, beat: Heartbeat): void {
     const peer = this.#peer(from);
     if (beat.toIncarnation !== this.incarnation || beat.fromIncarnation !== peer.incarnation)
       return;
     peer.heardMs = this.now.monoMs;
-    if (beat.version > (this.#configuration?.version ?? 0)) this.askConfiguration(from);
+    const version = this.#configuration?.version ?? 0;
+    if (beat.version > version) this.askConfiguration(from);
+    // One that is no neighbour would hear of the newer one only later.
+    else if (beat.version < version && !this.#beats.neighbours.has(from)) this.beatSoon(from);
     const isNewest = beat.sentAtMs > peer.newestSentMs;
     if (isNewest) peer.newestSentMs = beat.sentAtMs;
     const echoMs = beat.echoMs <= this.now.monoMs ? beat.echoMs : -1;
@@ -852,7 +930,7 @@ export class Core implements CoreSurface, Host {
     const configuration = this.#configuration;
     if (configuration === undefined || !this.#swaps.mayPropose) return;
     const nodes = new Map<NodeId, NodeRecord>();
-    const own = configuration.nodes.find((node) => node.id === this.nodeId);
+    const own = this.#own;
     if (own !== undefined && own.incarnation !== this.incarnation) {
       nodes.set(own.id, { ...own, incarnation: this.incarnation });
       this.#swaps.propose(
@@ -869,15 +947,14 @@ export class Core implements CoreSurface, Host {
     }
     const reasons = new Set<string>();
     const edited = new Map<ShardId, ShardRecord>();
-    const counts = primaryCounts(configuration.shards);
+    let counts: Map<NodeId, number> | undefined;
     this.#fit.clear();
     let addedShards = 0;
-    for (const record of configuration.shards) {
-      const shard = this.#shards[record.id];
-      // What the register holds may be ahead of what is installed only within one call; judge by what is installed.
-      if (shard === undefined || shard.epoch !== record.epoch) continue;
+    for (const shard of this.#allShards) {
+      if (!shard.isHolder) continue;
+      const { record } = shard;
       const next = shard.isMember
-        ? this.#proposalFor(shard, counts, reasons)
+        ? this.#proposalFor(shard, counts ?? this.#primaryCounts, reasons)
         : this.#recoveryOf(shard, reasons);
       if (next === undefined) continue;
       edited.set(record.id, next);
@@ -887,6 +964,7 @@ export class Core implements CoreSurface, Host {
         addedShards += 1;
         edited.set(added, divided(record, at, added).added);
       }
+      counts ??= new Map(this.#primaryCounts);
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }

@@ -4,7 +4,7 @@ import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 
 const ack = (shard: number, seq: number): ShardMessage => ({ kind: "ack", shard, epoch: 2, seq });
 
-test("messages about a shard wait until it is known, and are lost with their link", () => {
+test("messages about a shard wait until they are due, and are lost with their link", () => {
   const early = new EarlyMessages();
   early.add("n1", ack(7, 1));
   early.add("n2", ack(8, 2));
@@ -15,7 +15,7 @@ test("messages about a shard wait until it is known, and are lost with their lin
     [],
   );
   early.disconnected("n3");
-  const taken = early.take((shard) => shard === 7);
+  const taken = early.take(({ shard }) => shard === 7);
   assert.deepEqual(
     taken.map(({ from, message }) => [from, message]),
     [

@@ -64,7 +64,6 @@ export class Shard {
   record: ShardRecord;
   /** Nodes that hold a copy, or shall hold one: the replicas, then members that are to go. */
   holders: readonly NodeId[] = [];
-  readonly machine: StateMachine;
   readonly log = new Log();
   readonly courier: Courier;
   readonly donor: Donor;
@@ -73,6 +72,8 @@ export class Shard {
   readonly suspicion: Suspicion;
   readonly #inbox: Inbox;
   readonly #host: Host;
+  readonly #createMachine: () => StateMachine;
+  #machine: StateMachine | undefined;
   readonly #saving = new Saving();
   readonly #stamps = new Stamps();
 
@@ -111,17 +112,24 @@ export class Shard {
   #wallMs = 0;
   #wallSeenMs = 0;
 
-  constructor(host: Host, record: ShardRecord, machine: StateMachine) {
+  /** @param createMachine called once, when there is something to hold: a node that only asks others needs none. */
+  constructor(host: Host, record: ShardRecord, createMachine: () => StateMachine) {
     this.#host = host;
+    this.#createMachine = createMachine;
     this.id = record.id;
     this.record = { ...record, epoch: 0, inSync: [] };
-    this.machine = machine;
     this.courier = new Courier(host, this);
     this.#inbox = new Inbox(host, this);
     this.donor = new Donor(host, this);
     this.learner = new Learner(host, this);
     this.recovery = new Recovery(host, this);
     this.suspicion = new Suspicion(host, this);
+  }
+
+  /** The shard's state. */
+  get machine(): StateMachine {
+    this.#machine ??= this.#createMachine();
+    return this.#machine;
   }
 
   get epoch(): number {
@@ -328,8 +336,8 @@ export class Shard {
       }
     }
     this.#updateLease();
-    if (!this.isHolder) this.#forget();
-    host.beatSoon();
+    if (this.isHolder) host.beatSoon();
+    else this.#forget();
     host.touch(this.id);
     this.courier.epochInstalled(wasMember && this.isMember);
     if (this.isPrimary) this.maybeBegin();

@@ -20,8 +20,10 @@ export interface SwapOwner {
   configuration(): Configuration | undefined;
   /** Peers with a data link. */
   linkedPeers(): readonly NodeId[];
-  /** Own send time of the newest heartbeat that the peer has heard. */
-  heardByMs(peer: NodeId): number;
+  /** Those of them that a change of the configuration concerns, before or after it. */
+  concernedBy(next: Configuration): readonly NodeId[];
+  /** Whether the peer has heard this node lately. */
+  hears(peer: NodeId): boolean;
   install(configuration: Configuration): void;
   /** The register is to be read. */
   wantConfiguration(): void;
@@ -158,7 +160,7 @@ export class Swaps {
     this.#pending = undefined;
     this.#failed = 0;
     if (outcome === "done") {
-      for (const node of this.#owner.linkedPeers()) {
+      for (const node of this.#owner.concernedBy(pending.configuration)) {
         if (this.#host.mutant === "keeps-configuration") break;
         this.#host.send(node, {
           kind: "configuration",
@@ -218,8 +220,7 @@ export class Swaps {
     // Who asks for this node's removal thinks that it is dead, and may itself have died since: the swap could leave nobody.
     const isOwn = this.#removes(request.configuration, this.#host.nodeId);
     // One that does not hear this node may hear nobody, and would not learn what became of its swap.
-    const { now, settings } = this.#host;
-    const isDeaf = now.monoMs - this.#owner.heardByMs(from) >= settings.leaseMs;
+    const isDeaf = !this.#owner.hears(from);
     if ((isOwn || isDeaf) && this.#host.mutant !== "relays-own-removal") {
       const { id } = request;
       this.#host.send(from, {

@@ -219,6 +219,13 @@ export class Core implements CoreSurface, Host {
     return this.#configuration;
   }
 
+  beatMs(node: NodeId): number {
+    const configuration = this.#configuration;
+    return configuration === undefined || this.#beats.neighbours.has(node)
+      ? this.settings.heartbeatMs
+      : distantBeatMs(configuration);
+  }
+
   /** A swap of this node is under way, or one that it carries out for a peer. */
   get isSwapping(): boolean {
     return this.#swaps.isBusy;
@@ -896,10 +903,8 @@ export class Core implements CoreSurface, Host {
   /** Whether the peer has heard this node lately, by how often it hears it at all. */
   #isHeardBy(node: NodeId): boolean {
     const { leaseMs, heartbeatMs } = this.settings;
-    const configuration = this.#configuration;
-    const isDistant = configuration !== undefined && !this.#beats.neighbours.has(node);
-    const beatMs = isDistant ? distantBeatMs(configuration) : heartbeatMs;
-    return this.now.monoMs - this.#peer(node).echoedMs < leaseMs + beatMs - heartbeatMs;
+    const patienceMs = leaseMs + this.beatMs(node) - heartbeatMs;
+    return this.now.monoMs - this.#peer(node).echoedMs < patienceMs;
   }
 
   #onHeartbeat(from: NodeId, beat: Heartbeat): void {

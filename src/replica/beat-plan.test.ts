@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BeatPlan, distantBeatMs, neighboursOf } from "./beat-plan.ts";
+import { BeatPlan, distantBeatMs, neighbourhoodOf } from "./beat-plan.ts";
 import type { Configuration, NodeId, ShardRecord } from "./configuration.ts";
 
 function shard(id: number, replicas: readonly NodeId[], inSync = replicas): ShardRecord {
@@ -29,17 +29,18 @@ test("neighbours are those with whom a shard is shared, those that are to leave 
     shard(2, ["a", "d"], ["a", "e"]),
     shard(3, ["a", "b"]),
   ];
-  assert.deepEqual(
-    neighboursOf("a", { shards }),
-    new Map([
+  assert.deepEqual(neighbourhoodOf("a", { shards }), {
+    held: [0, 2, 3],
+    neighbours: new Map([
       ["b", [0, 3]],
       ["c", [0]],
       ["d", [2]],
       ["e", [2]],
     ]),
-  );
-  assert.deepEqual([...neighboursOf("e", { shards }).keys()], ["a", "d"]);
-  assert.equal(neighboursOf("f", { shards }).size, 0);
+  });
+  const { held, neighbours } = neighbourhoodOf("e", { shards });
+  assert.deepEqual([held, [...neighbours.keys()]], [[2], ["a", "d"]]);
+  assert.equal(neighbourhoodOf("f", { shards }).neighbours.size, 0);
 });
 
 for (const nodeCount of [3, 4, 16, 100, 130, 1_000]) {

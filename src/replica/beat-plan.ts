@@ -6,6 +6,7 @@
  */
 
 import type { Configuration, NodeId, Settings, ShardId } from "./configuration.ts";
+import { holdersOf, isHolderOf } from "./reconfigure.ts";
 
 /** Heartbeat intervals in which each of a few distant nodes gets a heartbeat. */
 const DISTANT_BEATS = 10;
@@ -26,29 +27,36 @@ export function distantBeatMs({
   return beats * settings.heartbeatMs;
 }
 
-/** @returns the nodes that hold, or shall hold, a shard that the node does too, each with these shards in ascending order. */
-export function neighboursOf(
+/** A node's place among the others. */
+export interface Neighbourhood {
+  /** The shards that the node holds, or shall hold, in ascending order. */
+  readonly held: readonly ShardId[];
+  /** The other nodes that hold one of them, or shall hold it, each with those that they share. */
+  readonly neighbours: ReadonlyMap<NodeId, readonly ShardId[]>;
+}
+
+export function neighbourhoodOf(
   node: NodeId,
   { shards }: Pick<Configuration, "shards">,
-): ReadonlyMap<NodeId, readonly ShardId[]> {
+): Neighbourhood {
+  const held: ShardId[] = [];
   const neighbours = new Map<NodeId, ShardId[]>();
-  for (const { id, replicas, inSync } of shards) {
-    const leaving = inSync.filter((member) => !replicas.includes(member.node));
-    const holders = leaving.length === 0 ? replicas : [...replicas, ...leaving.map((m) => m.node)];
-    if (!holders.includes(node)) continue;
-    for (const other of holders) {
+  for (const record of shards) {
+    if (!isHolderOf(record, node)) continue;
+    held.push(record.id);
+    for (const other of holdersOf(record)) {
       if (other === node) continue;
       const shared = neighbours.get(other);
-      if (shared === undefined) neighbours.set(other, [id]);
-      else shared.push(id);
+      if (shared === undefined) neighbours.set(other, [record.id]);
+      else shared.push(record.id);
     }
   }
-  return neighbours;
+  return { held, neighbours };
 }
 
 export class BeatPlan {
   readonly #nodeId: NodeId;
-  #neighbours: ReadonlyMap<NodeId, readonly ShardId[]> = new Map();
+  #neighbourhood: Neighbourhood = { held: [], neighbours: new Map() };
   #distant: readonly NodeId[] = [];
   #nextDistant = 0;
   #due = new Set<NodeId>();
@@ -59,15 +67,21 @@ export class BeatPlan {
 
   /** A configuration is being installed. */
   installed(configuration: Configuration): void {
-    this.#neighbours = neighboursOf(this.#nodeId, configuration);
-    this.#distant = configuration.nodes.flatMap(({ id }) =>
-      id === this.#nodeId || this.#neighbours.has(id) ? [] : [id],
-    );
+    this.#neighbourhood = neighbourhoodOf(this.#nodeId, configuration);
+    const { neighbours } = this.#neighbourhood;
+    this.#distant = configuration.nodes
+      .map(({ id }) => id)
+      .filter((id) => id !== this.#nodeId && !neighbours.has(id));
+  }
+
+  /** Shards that this node holds, or shall hold. */
+  get held(): readonly ShardId[] {
+    return this.#neighbourhood.held;
   }
 
   /** Nodes that share a shard with this one. */
   get neighbours(): ReadonlyMap<NodeId, readonly ShardId[]> {
-    return this.#neighbours;
+    return this.#neighbourhood.neighbours;
   }
 
   /** A heartbeat to one node is due. */
@@ -77,7 +91,7 @@ export class BeatPlan {
 
   /** A heartbeat to all neighbours is due: what happened to a shard concerns only who holds it. */
   soonToNeighbours(): void {
-    for (const node of this.#neighbours.keys()) this.#due.add(node);
+    for (const node of this.neighbours.keys()) this.#due.add(node);
   }
 
   /** Another heartbeat interval is over. */

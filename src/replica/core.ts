@@ -6,7 +6,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import { BeatPlan, distantBeatMs, neighboursOf } from "./beat-plan.ts";
+import { BeatPlan, distantBeatMs } from "./beat-plan.ts";
 import {
   type Configuration,
   type Incarnation,
@@ -145,9 +145,10 @@ export class Core implements CoreSurface, Host {
 
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
-  /** Of the configuration: this node's own record, and how many shards each node is the primary of. */
+  /** Of the configuration: this node's own record. */
   #own: NodeRecord | undefined;
-  #primaryCounts: ReadonlyMap<NodeId, number> = new Map();
+  /** How many shards each node is the primary of, in the configuration; undefined until somebody asks. */
+  #primaryCounts: ReadonlyMap<NodeId, number> | undefined;
   /** By their ids: the shards that this node holds, or shall hold, or that its clients have asked for. */
   readonly #shards: (Shard | undefined)[] = [];
   readonly #allShards: Shard[] = [];
@@ -196,7 +197,6 @@ export class Core implements CoreSurface, Host {
       configuration: () => this.#configuration,
       linkedPeers: () =>
         [...this.#peers].flatMap(([node, { linked }]) => (linked === undefined ? [] : [node])),
-      concernedBy: (next) => this.#concernedBy(next),
       hears: (peer) => this.#isHeardBy(peer),
       install: (configuration) => this.#install(configuration),
       wantConfiguration: () => {
@@ -677,19 +677,17 @@ export class Core implements CoreSurface, Host {
     }
     this.#configuration = configuration;
     this.#own = configuration.nodes.find((node) => node.id === this.nodeId);
-    this.#primaryCounts = primaryCounts(configuration.shards);
+    this.#primaryCounts = undefined;
     this.#beats.installed(configuration);
     this.#swaps.installed(configuration.version);
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
     const parents = this.#divide(configuration.shards);
-    for (const record of configuration.shards) {
-      const isHolder =
-        record.replicas.includes(this.nodeId) ||
-        record.inSync.some(({ node }) => node === this.nodeId);
-      const shard = isHolder ? this.#shardOf(record) : this.#shards[record.id];
-      if (shard === undefined) continue;
+    for (const id of this.#beats.held) this.#shardOf(configuration.shards[id] as ShardRecord);
+    for (const shard of this.#allShards) {
+      const record = configuration.shards[shard.id];
+      if (record === undefined) continue;
       const wasMember = shard.isMember;
       if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
       else {
@@ -804,10 +802,10 @@ export class Core implements CoreSurface, Host {
     for (const node of removed) this.#noteRemoval(shard.id, node);
     for (const { node } of record.inSync) {
       if (!before.inSync.some((member) => member.node === node)) {
-        this.#inSyncSinceMs.set(`${shard.id}:${node}`, this.now.monoMs);
+        this.#inSyncSinceMs.set(keyOf(shard.id, node), this.now.monoMs);
       }
     }
-    for (const { node } of before.inSync) this.#suspected.delete(`${shard.id}:${node}`);
+    for (const { node } of before.inSync) this.#suspected.delete(keyOf(shard.id, node));
     this.counters.epochs += 1;
     shard.install(record);
     this.emit({
@@ -822,7 +820,7 @@ export class Core implements CoreSurface, Host {
 
   /** A member that is removed again and again has to wait longer each time (R9). */
   #noteRemoval(shard: ShardId, node: NodeId): void {
-    const key = `${shard}:${node}`;
+    const key = keyOf(shard, node);
     const { monoMs } = this.now;
     const stayedMs = monoMs - (this.#inSyncSinceMs.get(key) ?? Number.NEGATIVE_INFINITY);
     const isSteady = stayedMs > 10 * this.settings.leaseMs;
@@ -839,7 +837,7 @@ export class Core implements CoreSurface, Host {
     let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
     for (const node of removed) {
       heardMs = Math.max(heardMs, shard.view(node).heardMs);
-      suspected = this.#suspected.get(`${shard.id}:${node}`) ?? suspected;
+      suspected = this.#suspected.get(keyOf(shard.id, node)) ?? suspected;
     }
     // A live member that is removed for its lag was not detected by its silence.
     const wasSilent = suspected !== undefined && suspected.silentMs >= this.settings.leaseMs;
@@ -889,15 +887,6 @@ export class Core implements CoreSurface, Host {
       version: this.#configuration?.version ?? 0,
       shards,
     });
-  }
-
-  /** Linked nodes that the change from this configuration to the next concerns: the others learn of it from the register. */
-  #concernedBy(next: Configuration): readonly NodeId[] {
-    const nodes = new Set([
-      ...this.#beats.neighbours.keys(),
-      ...neighboursOf(this.nodeId, next).keys(),
-    ]);
-    return [...nodes].filter((node) => this.linkedIncarnation(node) !== undefined);
   }
 
   /** Whether the peer has heard this node lately, by how often it hears it at all. */
@@ -959,7 +948,7 @@ export class Core implements CoreSurface, Host {
       if (!shard.isHolder) continue;
       const { record } = shard;
       const next = shard.isMember
-        ? this.#proposalFor(shard, counts ?? this.#primaryCounts, reasons)
+        ? this.#proposalFor(shard, () => counts ?? this.#countPrimaries(configuration), reasons)
         : this.#recoveryOf(shard, reasons);
       if (next === undefined) continue;
       edited.set(record.id, next);
@@ -969,7 +958,7 @@ export class Core implements CoreSurface, Host {
         addedShards += 1;
         edited.set(added, divided(record, at, added).added);
       }
-      counts ??= new Map(this.#primaryCounts);
+      counts ??= new Map(this.#countPrimaries(configuration));
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
@@ -984,20 +973,25 @@ export class Core implements CoreSurface, Host {
     }
   }
 
-  /** The next epoch that this node wants for a shard, or undefined. */
+  #countPrimaries({ shards }: Configuration): ReadonlyMap<NodeId, number> {
+    this.#primaryCounts ??= primaryCounts(shards);
+    return this.#primaryCounts;
+  }
+
+  /** The next epoch that this node wants for a shard, or undefined. @param counts of each node's primaries. */
   #proposalFor(
     shard: Shard,
-    counts: ReadonlyMap<NodeId, number>,
+    counts: () => ReadonlyMap<NodeId, number>,
     reasons: Set<string>,
   ): ShardRecord | undefined {
     const removed = this.#ripeRemovals(shard);
     if (removed.size > 0) {
-      const primary = this.#primaryWithout(shard, removed, counts);
+      const primary = this.#primaryWithout(shard, removed, counts());
       reasons.add(`removes ${[...removed].join(" ")}`);
       return withoutMembers(shard.record, removed, primary);
     }
     if (!shard.isProven && this.mutant !== "unproven-acts") return undefined;
-    if (shard.isLeaving) return this.#farewell(shard, counts, reasons);
+    if (shard.isLeaving) return this.#farewell(shard, counts(), reasons);
     if (!shard.isPrimary || !shard.isStarted) return undefined;
     const promoted = this.#promotion(shard);
     if (promoted !== undefined) {
@@ -1023,13 +1017,13 @@ export class Core implements CoreSurface, Host {
     let sinceMs = monoMs;
     let unreachable = 0;
     for (const { node } of shard.otherMembers) {
-      const key = `${shard.id}:${node}`;
       const silentMs = monoMs - shard.view(node).heardMs;
       if (removable.has(node) || silentMs > 2.5 * heartbeatMs) unreachable += 1;
       if (!removable.has(node)) {
-        this.#suspected.delete(key);
+        if (this.#suspected.size > 0) this.#suspected.delete(keyOf(shard.id, node));
         continue;
       }
+      const key = keyOf(shard.id, node);
       const first = this.#suspected.get(key);
       if (first !== undefined) {
         sinceMs = Math.min(sinceMs, first.atMs);
@@ -1106,7 +1100,7 @@ export class Core implements CoreSurface, Host {
       const incarnation = this.linkedIncarnation(node);
       if (incarnation === undefined) continue;
       if (this.mutant !== "flapping-promotion") {
-        const removal = this.#removals.get(`${shard.id}:${node}`);
+        const removal = this.#removals.get(keyOf(shard.id, node));
         const waitMs = removal === undefined ? 0 : Math.min(30_000, leaseMs * 2 ** removal.count);
         if (removal !== undefined && monoMs - removal.atMs < waitMs) continue;
         if (!view.ready || !view.counted || monoMs - view.echoMs >= leaseMs) continue;
@@ -1176,7 +1170,7 @@ export class Core implements CoreSurface, Host {
     const member = shard.record.inSync.find(({ node }) => node === preferred);
     if (member === undefined) return;
     const view = shard.view(preferred);
-    const sinceMs = this.#inSyncSinceMs.get(`${shard.id}:${preferred}`) ?? Number.NEGATIVE_INFINITY;
+    const sinceMs = this.#inSyncSinceMs.get(keyOf(shard.id, preferred)) ?? Number.NEGATIVE_INFINITY;
     const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
     const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
     if (isSteady && isFit && shard.canOrder) {
@@ -1193,4 +1187,9 @@ export class Core implements CoreSurface, Host {
       assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
     }
   }
+}
+
+/** Of what is remembered of a shard's member. */
+function keyOf(shard: ShardId, node: NodeId): string {
+  return `${shard}:${node}`;
 }

@@ -36,6 +36,7 @@ import type {
 } from "./messages.ts";
 import { PeerView } from "./peer-view.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
+import { holdersOf } from "./reconfigure.ts";
 import { type Held, heldAt, Recovery } from "./recovery.ts";
 import { Saving } from "./saving.ts";
 import { Stamps } from "./stamps.ts";
@@ -64,6 +65,8 @@ export class Shard {
   record: ShardRecord;
   /** Nodes that hold a copy, or shall hold one: the replicas, then members that are to go. */
   holders: readonly NodeId[] = [];
+  /** This node is one of them. */
+  isHolder = false;
   readonly log = new Log();
   readonly courier: Courier;
   readonly donor: Donor;
@@ -134,11 +137,6 @@ export class Shard {
 
   get epoch(): number {
     return this.record.epoch;
-  }
-
-  /** This node holds a copy, or shall hold one. */
-  get isHolder(): boolean {
-    return this.holders.includes(this.#host.nodeId);
   }
 
   get isAsync(): boolean {
@@ -302,6 +300,7 @@ export class Shard {
     const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
     this.record = record;
     this.holders = holdersOf(record);
+    this.isHolder = this.holders.includes(host.nodeId);
     this.isMember = isListed && this.learner.isIntact;
     this.isPrimary = this.isMember && (record.primary === host.nodeId || staysPrimary);
     this.isStarted = false;
@@ -386,6 +385,7 @@ export class Shard {
     const before = this.holders;
     this.record = record;
     this.holders = holdersOf(record);
+    this.isHolder = this.holders.includes(this.#host.nodeId);
     for (const node of before) {
       if (this.holders.includes(node)) continue;
       this.views.delete(node);
@@ -1142,9 +1142,4 @@ export class Shard {
     const { commitSeq, wallMs, epoch, id: shard } = this;
     this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }
-}
-
-function holdersOf({ replicas, inSync }: ShardRecord): readonly NodeId[] {
-  const others = inSync.filter(({ node }) => !replicas.includes(node));
-  return [...replicas, ...others.map(({ node }) => node)];
 }

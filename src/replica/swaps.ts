@@ -6,7 +6,7 @@
 import type { Configuration, NodeId, ShardId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { SwapAnswer, SwapRequest } from "./messages.ts";
-import { removesNode } from "./reconfigure.ts";
+import { holdersOf, removesNode } from "./reconfigure.ts";
 
 /** Heartbeats after which a swap without an answer is tried by another way, or given up. */
 const ANSWER_BEATS = 4;
@@ -20,8 +20,6 @@ export interface SwapOwner {
   configuration(): Configuration | undefined;
   /** Peers with a data link. */
   linkedPeers(): readonly NodeId[];
-  /** Those of them that a change of the configuration concerns, before or after it. */
-  concernedBy(next: Configuration): readonly NodeId[];
   /** Whether the peer has heard this node lately. */
   hears(peer: NodeId): boolean;
   install(configuration: Configuration): void;
@@ -38,6 +36,8 @@ export interface Swap {
 /** A swap that is under way. */
 interface PendingSwap extends Swap {
   readonly reason: string;
+  /** Whose shards it changes. */
+  readonly concerned: readonly NodeId[];
   askedMs: number;
   /** The peer that tries it for this node, after the register could not be reached. */
   via: NodeId | undefined;
@@ -104,7 +104,8 @@ export class Swaps {
     const id = this.#takeId();
     this.#fence(configuration);
     const askedMs = this.#host.now.monoMs;
-    this.#pending = { id, configuration, reason, askedMs, via: undefined };
+    const concerned = this.#concernedBy(configuration);
+    this.#pending = { id, configuration, reason, concerned, askedMs, via: undefined };
     this.#due.push({ id, configuration });
   }
 
@@ -125,6 +126,19 @@ export class Swaps {
     // Until it is known whether a shard was divided, its primary may not order what concerns both parts (R16).
     const divides = next.shards.length > (this.#owner.configuration()?.shards.length ?? 0);
     if (removed.size > 0 || divides) this.#fences.set(next.version, removed);
+  }
+
+  /** The holders of shards that would change, before or after it. */
+  #concernedBy(next: Configuration): readonly NodeId[] {
+    const nodes = new Set<NodeId>();
+    const current = this.#owner.configuration()?.shards ?? [];
+    for (const record of next.shards) {
+      const before = current[record.id];
+      if (before === record) continue;
+      for (const node of holdersOf(record)) nodes.add(node);
+      for (const node of before === undefined ? [] : holdersOf(before)) nodes.add(node);
+    }
+    return [...nodes];
   }
 
   /** The driver's answer. @param configuration what the register holds now, where that is known. */
@@ -160,8 +174,10 @@ export class Swaps {
     this.#pending = undefined;
     this.#failed = 0;
     if (outcome === "done") {
-      for (const node of this.#owner.concernedBy(pending.configuration)) {
+      // The others learn of it from the register, or by the next heartbeat.
+      for (const node of pending.concerned) {
         if (this.#host.mutant === "keeps-configuration") break;
+        if (this.#host.linkedIncarnation(node) === undefined) continue;
         this.#host.send(node, {
           kind: "configuration",
           configuration: pending.configuration,

@@ -20,6 +20,8 @@ import { Traffic } from "./traffic.ts";
 const DELAY_MS = 0.5;
 /** What comes within this time is handled in one turn of a node's loop, ms. */
 const TURN_MS = 0.1;
+/** To read a document again that has not changed: a question and an answer of HTTP. */
+const UNCHANGED_BYTES = 300;
 /** Ticks between two heartbeats, as in the product. */
 const TICKS_PER_BEAT = 5;
 /** After this time without a sign of life the others' ends of a dead machine's links are reset, ms. */
@@ -258,11 +260,17 @@ export class ScaleCluster {
 
   // ---------------------------------------------------------------- the register
 
+  #readBytes(knownVersion: number): number {
+    const { current } = this;
+    const isKnown = current.version === knownVersion;
+    return UNCHANGED_BYTES + (isKnown ? 0 : this.traffic.documentBytes(current));
+  }
+
   #read(node: ScaleNode, core: Core): void {
     this.queue.after(2 * DELAY_MS, () => {
       if (node.core !== core) return;
       const { current } = this;
-      this.register.readBytes += this.traffic.documentBytes(current);
+      this.register.readBytes += this.#readBytes(core.configuration?.version ?? 0);
       this.#input(node, (running, time) => running.install(current, time));
     });
   }
@@ -271,7 +279,7 @@ export class ScaleCluster {
   #swap(node: ScaleNode, core: Core, id: number, next: Configuration): void {
     this.queue.after(3 * DELAY_MS, () => {
       const isDone = next.version === this.current.version + 1;
-      this.register.readBytes += this.traffic.documentBytes(this.current);
+      this.register.readBytes += this.#readBytes(next.version - 1);
       if (isDone) {
         this.register.swapsDone += 1;
         this.register.swapBytes += this.traffic.documentBytes(next);

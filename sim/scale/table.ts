@@ -41,7 +41,7 @@ function ratesRows(when: string, of: (result: Result) => Rates): readonly Row[] 
 
 function changeRows(when: string, over: string, of: (result: Result) => Change): readonly Row[] {
   return [
-    [`${when}: ${over} after`, (result) => time(of(result).tookMs)],
+    [`${when}: ${over} after`, (result) => time(of(result))],
     [`${when}: shards that change`, (result) => whole(of(result).shards)],
     [
       `${when}: swaps, conflicts`,
@@ -53,8 +53,8 @@ function changeRows(when: string, over: string, of: (result: Result) => Change):
   ];
 }
 
-function time(ms: number | undefined): string {
-  return ms === undefined ? "never" : `${whole(ms)} ms`;
+function time({ tookMs, isOver }: Change): string {
+  return `${isOver ? "" : "> "}${whole(tookMs)} ms`;
 }
 
 function whole(value: number): string {

@@ -21,7 +21,7 @@ import { CopyTurns } from "./copy-turns.ts";
 import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Heartbeat, Message, ShardBeat } from "./messages.ts";
+import type { Ack, Heartbeat, Message, ShardBeat } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request } from "./ports.ts";
 import { ReadBalancer } from "./read-balancer.ts";
@@ -157,6 +157,8 @@ export class Core implements CoreSurface, Host {
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
+  /** Of this turn, by whom they are for. */
+  readonly #acks = new Map<NodeId, Ack[]>();
   #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
@@ -240,6 +242,12 @@ export class Core implements CoreSurface, Host {
 
   send(to: NodeId, message: Message): void {
     if (to !== this.nodeId) this.#messages.push({ to, message });
+  }
+
+  acknowledge(to: NodeId, ack: Ack): void {
+    const acks = this.#acks.get(to);
+    if (acks === undefined) this.#acks.set(to, [ack]);
+    else acks.push(ack);
   }
 
   answer(operation: Operation, reply: Reply): void {
@@ -350,6 +358,9 @@ export class Core implements CoreSurface, Host {
       case "heartbeat":
         this.#onHeartbeat(from, message);
         break;
+      case "acks":
+        for (const ack of message.acks) this.#onAck(from, ack);
+        break;
       case "fetch-configuration":
         if (this.#configuration !== undefined && this.mutant !== "keeps-configuration") {
           this.send(from, { kind: "configuration", configuration: this.#configuration });
@@ -375,6 +386,13 @@ export class Core implements CoreSurface, Host {
         else if (message.epoch > epoch) this.#early.add(from, message);
       }
     }
+  }
+
+  /** What concerns a shard that is not here yet is lost: heartbeats say it again. */
+  #onAck(from: NodeId, ack: Ack): void {
+    const epoch = this.#configuration?.shards[ack.shard]?.epoch ?? -1;
+    if (ack.epoch > epoch) this.askConfiguration(from);
+    this.#shards[ack.shard]?.onAck(from, ack);
   }
 
   submit(operation: Operation, time: Time): void {
@@ -560,6 +578,8 @@ export class Core implements CoreSurface, Host {
       this.#touched.clear();
       for (const id of touched) this.#shards[id]?.flush();
     }
+    for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });
+    this.#acks.clear();
     for (const node of this.#beats.take()) this.#sendHeartbeat(node);
     const output: Output = {
       messages: this.#messages,

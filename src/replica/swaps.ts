@@ -12,6 +12,10 @@ import { holdersOf, removesNode } from "./reconfigure.ts";
 const ANSWER_BEATS = 4;
 /** Longest wait before the next proposal when the register cannot be reached, heartbeats. */
 const WAIT_BEATS_MAX = 10;
+/** Races lost in a row from which on a proposer waits, for so many slots at most, of so many heartbeats each. */
+const RACES_LOST = 3;
+const SLOTS_MAX = 32;
+const SLOT_BEATS = 0.1;
 
 export type SwapOutcome = "done" | "conflict" | "unknown";
 
@@ -53,6 +57,10 @@ export class Swaps {
   #relayTurn = 0;
   /** Swaps in a row that nobody could bring to the register. */
   #failed = 0;
+  /** Races in a row that another proposer has won. */
+  #lost = 0;
+  /** Of the last draw among slots. */
+  #drawn: number;
   /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
   readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
   /** Removals and divisions that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
@@ -61,6 +69,7 @@ export class Swaps {
   constructor(host: Host, owner: SwapOwner) {
     this.#host = host;
     this.#owner = owner;
+    this.#drawn = host.incarnation >>> 0;
   }
 
   /** A swap of this node is under way, or one that it carries out for a peer. */
@@ -173,6 +182,8 @@ export class Swaps {
     }
     this.#pending = undefined;
     this.#failed = 0;
+    if (outcome === "conflict") this.#backOff();
+    else this.#lost = 0;
     if (outcome === "done") {
       // The others learn of it from the register, or by the next heartbeat.
       for (const node of pending.concerned) {
@@ -203,6 +214,20 @@ export class Swaps {
     pending.askedMs = this.#host.now.monoMs;
     const { id, configuration } = pending;
     this.#host.send(via, { kind: "swap-request", id, configuration });
+  }
+
+  /**
+   * When many nodes fail at once, many propose at once, and each swap but one is in vain: their number would grow with the
+   * square of the cluster. So who has lost some races waits, each for a time of its own, longer with each race lost.
+   */
+  #backOff(): void {
+    this.#lost += 1;
+    if (this.#lost < RACES_LOST) return;
+    const slots = Math.min(SLOTS_MAX, 2 ** (this.#lost - RACES_LOST + 1));
+    // Numerical Recipes' generator: it only has to differ from node to node.
+    this.#drawn = (Math.imul(this.#drawn, 1_664_525) + 1_013_904_223) >>> 0;
+    const slot = Math.floor((this.#drawn / 2 ** 32) * slots);
+    this.#notBeforeMs = this.#host.now.monoMs + slot * SLOT_BEATS * this.#host.settings.heartbeatMs;
   }
 
   #removes(next: Configuration, node: NodeId): boolean {

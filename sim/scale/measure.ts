@@ -18,7 +18,7 @@ const LOOK_MS = 5;
 const SERVED_MS_MAX = 20_000;
 const WHOLE_MS_MAX = 60_000;
 /** Real time after which a change is looked at no longer, ms. */
-const CHANGE_MS_MAX = 60_000;
+const CHANGE_MS_MAX = 180_000;
 
 /** What one node does in a second, on average. */
 export interface Rates {

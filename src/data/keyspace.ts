@@ -22,6 +22,7 @@ import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.
 import { HEADER_BYTES, hasEndAt, seqAt, VALUE_BYTES } from "./record.ts";
 import { Records } from "./records.ts";
 import { wordOffset } from "./slab.ts";
+import { SlotLists } from "./slot-lists.ts";
 
 export { VALUE_BYTES_MAX };
 
@@ -93,7 +94,7 @@ export class Keyspace {
   constructor(
     { firstSlot, lastSlot }: SlotRange,
     hashKey: HashKey = FIXED_HASH_KEY,
-    records = new Records({ firstSlot, lastSlot }, hashKey),
+    records = new Records(new SlotLists(firstSlot, lastSlot), hashKey),
   ) {
     assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
     this.firstSlot = firstSlot;
@@ -380,7 +381,7 @@ export class Keyspace {
   expireDue(limit: number): void {
     const records = this.#records;
     for (let left = limit; left > 0; left--) {
-      const reference = records.firstToEnd;
+      const reference = records.firstToEnd();
       if (reference === 0 || !this.#isPast(reference)) return;
       const key = records.key(reference);
       this.#stage(key);
@@ -404,9 +405,9 @@ export class Keyspace {
   }
 
   /**
-   * Takes the slots from `at` on out.
+   * Takes the slots from `at` on out. It takes as long as there are slots and uncommitted deletions, however many keys.
    * @param at above the first slot, at most the last.
-   * @returns another keyspace, which has them with all that is known of them.
+   * @returns another keyspace, which has them with all that is known of them. Who does not need it clears it.
    */
   divide(at: number): Keyspace {
     assert(at > this.firstSlot && at <= this.#lastSlot, "both parts have a slot");
@@ -489,17 +490,19 @@ export class Keyspace {
 
   /** How much is kept, for tests of its bounds. */
   get upkeep(): {
-    readonly expiries: number;
     readonly tombstones: number;
     readonly graves: number;
-    /** Memory of the records, their index and their ends. */
+    /** Of the records, what belongs to other parts of a divided keyspace included: ends, */
+    readonly ends: number;
+    /** records that no part owns, */
+    readonly leftovers: number;
+    /** and memory, of the index and the ends too. */
     readonly bytes: number;
   } {
     return {
-      expiries: this.#records.endCount,
       tombstones: this.#tombstones.size,
       graves: this.#graves.length,
-      bytes: this.#records.bytes,
+      ...this.#records.upkeep,
     };
   }
 
@@ -508,6 +511,11 @@ export class Keyspace {
     this.#empty();
     this.#flushSeq = 0;
     this.#lastSeq = 0;
+  }
+
+  /** Frees some of what other parts of a divided keyspace have left behind; to be called now and then. */
+  sweep(): void {
+    this.#records.sweep();
   }
 
   /**

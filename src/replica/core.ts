@@ -781,6 +781,7 @@ export class Core implements CoreSurface, Host {
     if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
     const part = parent.machine.divide(record.firstSlot);
     const isPrefix = parent.learner.isIntact;
+    if (!isPrefix) part.clear();
     const child = new Shard(this, record, () =>
       isPrefix ? part : this.#createStateMachine(record),
     );

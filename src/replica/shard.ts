@@ -377,7 +377,7 @@ export class Shard {
 
   /** Forgets the slots from `at` on, which are another shard's that this node has by itself. */
   discardFrom(at: number): void {
-    this.machine.divide(at);
+    this.machine.divide(at).clear();
     this.record = { ...this.record, lastSlot: at - 1 };
   }
 
@@ -1107,6 +1107,7 @@ export class Shard {
     }
     if (this.isPrimary && this.isStarted) this.donor.tick();
     this.courier.tick();
+    this.#machine?.sweep();
   }
 
   /** Commits and sends what is due: the stream to every member and learner, and the acknowledgement to all members. */

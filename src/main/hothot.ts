@@ -7,7 +7,7 @@ import { Command, CommanderError } from "commander";
 import { addBackupCommand } from "../cli/backup.ts";
 import { addDelayRelayCommand } from "../cli/bed/delay-relay.ts";
 import { addAfflictCommand } from "../cli/check/afflict.ts";
-import { addCheckCommand } from "../cli/check.ts";
+import { addCheckCommand } from "../cli/check-command.ts";
 import { CliError } from "../cli/cli-error.ts";
 import { addDownCommand } from "../cli/down.ts";
 import { addInitCommand } from "../cli/init.ts";

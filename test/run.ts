@@ -45,6 +45,9 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "strace", debian: "strace" },
 ];
 
+/** Of the files of integration tests, those that measure times or rates, or keep all processors busy: nothing else may run. */
+const ALONE = ["catching-up", "consistency", "etcd", "failures", "network", "slow-machines"];
+
 const scope = process.argv[2];
 if (scope !== "all" && scope !== "quick") {
   say("usage: node dist/test/run.js all | quick");
@@ -103,10 +106,24 @@ function allSuites(): Suite[] {
           kind: "program" as const,
         }
       : undefined,
-    // One at a time: each file runs clusters of its own, whose leases need the cores.
-    tests("integration", filesUnder("test/integration"), 1),
+    ...integrationSuites(),
   ];
   return suites.filter((suite) => suite !== undefined);
+}
+
+/** Each file runs clusters of its own. Most of the time they wait for one, so two at a time take hardly more than half as long. */
+function integrationSuites(): (Suite | undefined)[] {
+  const files = filesUnder("test/integration");
+  const isAlone = (file: string): boolean =>
+    ALONE.some((name) => file.endsWith(`/${name}.test.js`));
+  return [
+    tests(
+      "integration, two files at a time",
+      files.filter((file) => !isAlone(file)),
+      2,
+    ),
+    tests("integration, one file at a time", files.filter(isAlone), 1),
+  ];
 }
 
 /** A suite of the files; none if there are no files. */

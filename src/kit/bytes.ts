@@ -58,11 +58,6 @@ export class ByteWriter {
     this.#length += 4;
   }
 
-  /** Copies everything written to `target` from `offset` on. */
-  copyTo(target: Buffer, offset: number): void {
-    this.#buffer.copy(target, offset, 0, this.#length);
-  }
-
   /** Overwrites four bytes written earlier by `u32`. */
   u32At(offset: number, value: number): void {
     this.#view.setUint32(offset, value, true);
@@ -113,17 +108,9 @@ export class ByteWriter {
 
   /** Bytes of a buffer from `start` to before `end`; their length goes before them, as before a binary string. */
   piece(source: Buffer, start: number, end: number): void {
-    const length = end - start;
-    this.varint(length);
-    this.#reserve(length);
-    if (length > SHORT_STRING) {
-      source.copy(this.#buffer, this.#length, start, end);
-    } else {
-      const target = this.#buffer;
-      const offset = this.#length - start;
-      for (let i = start; i < end; i++) target[offset + i] = source[i] as number;
-    }
-    this.#length += length;
+    this.varint(end - start);
+    this.#reserve(end - start);
+    this.#copy(source, start, end);
   }
 
   /** @param text any text; its length in bytes goes before it. */
@@ -138,8 +125,19 @@ export class ByteWriter {
   /** Copies the bytes of `buffer` from `start` to before `end`. */
   raw(buffer: Buffer, start: number, end: number): void {
     this.#reserve(end - start);
-    buffer.copy(this.#buffer, this.#length, start, end);
-    this.#length += end - start;
+    this.#copy(buffer, start, end);
+  }
+
+  #copy(source: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length > SHORT_STRING) {
+      source.copy(this.#buffer, this.#length, start, end);
+    } else {
+      const target = this.#buffer;
+      const offset = this.#length - start;
+      for (let i = start; i < end; i++) target[offset + i] = source[i] as number;
+    }
+    this.#length += length;
   }
 
   #reserve(bytes: number): void {
@@ -233,6 +231,15 @@ export class ByteReader {
     const start = this.#at;
     this.#at += length;
     return start;
+  }
+
+  /** Goes over these bytes if they come next. @returns whether they did. */
+  skips(bytes: Buffer): boolean {
+    const { length } = bytes;
+    if (this.left < length) return false;
+    for (let i = 0; i < length; i++) if (this.buffer[this.#at + i] !== bytes[i]) return false;
+    this.#at += length;
+    return true;
   }
 
   string(): string {

@@ -81,12 +81,14 @@ const effect: fc.Arbitrary<Effect> = fc.oneof(
   fc.constant({ kind: "flush" } as const),
 );
 
-const stamp: fc.Arbitrary<Stamp> = fc.record({
-  node,
-  incarnation: fc.nat({ max: 2 ** 48 - 1 }),
-  counter: natural,
-  doneBelow: natural,
-});
+/** A counter, and one below which all are done: at most as many apart as can be in flight. */
+const counters = fc
+  .tuple(fc.integer({ min: 0, max: 2 ** 50 }), fc.nat({ max: 2 ** 24 - 1 }))
+  .map(([doneBelow, more]) => ({ doneBelow, counter: doneBelow + more }));
+
+const stamp: fc.Arbitrary<Stamp> = fc
+  .tuple(fc.record({ node, incarnation: fc.nat({ max: 2 ** 48 - 1 }) }), counters)
+  .map(([origin, numbers]) => ({ ...origin, ...numbers }));
 
 const entry: fc.Arbitrary<Entry> = fc.record({
   seq: natural,
@@ -237,12 +239,14 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     commitSeq: natural,
     wallMs: time,
     stamps: fc.array(
-      fc.record({
-        node,
-        incarnation: natural,
-        doneBelow: natural,
-        ordered: fc.array(fc.record({ counter: natural, seq: natural, reply }), { maxLength: 3 }),
-      }),
+      fc
+        .tuple(counters, fc.record({ node, incarnation: natural, seq: natural, reply }))
+        .map(([{ doneBelow, counter }, { node, incarnation, seq, reply }]) => ({
+          node,
+          incarnation,
+          doneBelow,
+          ordered: [{ counter, seq, reply }],
+        })),
       { maxLength: 3 },
     ),
   }),
@@ -347,6 +351,14 @@ describe("peer codec", () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it("refuses a stamp that nobody can have in flight, for memory is taken up to it", () => {
+    const stamp = { node: "n1", incarnation: 1, counter: 2 ** 40, doneBelow: 1 };
+    const commands = [Command.of("get", "k")];
+    const request = { commands, watched: [], isTransaction: false, isWrite: false };
+    const forward = { kind: "forward", shard: 0, epoch: 1, stamp, request } as const;
+    assert.throws(() => decode([encode([forward])]), { code: "malformed" });
   });
 
   it("never throws anything but PeerProtocolError at random bytes", () => {

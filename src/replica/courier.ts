@@ -5,6 +5,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Stamp } from "./messages.ts";
@@ -19,6 +20,9 @@ import {
 import type { ShardView } from "./shard-view.ts";
 import type { Operation } from "./surface.ts";
 
+/** Sessions that are remembered at least. */
+const SESSIONS_KEPT = 1_024;
+const SWEEP_MS = 1_000;
 /** An operation waits for so many leases at least: one until a suspicion, one until its outcome, and one to spare. */
 const LEASES_WAITED = 3;
 
@@ -31,61 +35,114 @@ const LEASES_WAITED = 3;
  *      ├─────▶ attached ──▶ ordered ──▶ done      a read behind its session's forwarded write
  *      ╰─────────────────▶ ordered ──▶ done       run here: waits for the commit of what it wrote or saw
  */
-interface Pending {
+class Pending {
   readonly operation: Operation;
+  session: Session;
   /** Grows with every submission. */
   readonly index: number;
   readonly submittedMs: number;
-  state: "held" | "attached" | "sent" | "ordered" | "done";
+  /** `new` while it is being dispatched. */
+  state: "new" | "held" | "attached" | "sent" | "ordered" | "done" = "new";
   /** Of its stamp; 0 while it has none. */
-  counter: number;
+  counter = 0;
   /** Whom it was sent to last. */
-  target: NodeId;
+  target: NodeId = "";
   /** A read that another replica could not answer, or one behind such a read. */
-  isForPrimary: boolean;
+  isForPrimary = false;
   /** It was sent while this node was no member, so that its entry may stand where this node has only the copied state. */
-  wasSentBlind: boolean;
+  wasSentBlind = false;
   /** It was sent or run, so that without an answer its outcome is unknown. */
-  mayHaveRun: boolean;
-  reply: Reply;
+  mayHaveRun = false;
+  reply: Reply = null;
   /** Seq whose commit the answer waits for. */
-  waitSeq: number;
+  waitSeq = 0;
   /** The answer waits for a valid lease too: the state was read without one. */
-  needsLease: boolean;
+  needsLease = false;
   /** Reads of the same session that are to see this write and nothing later of the session. */
-  attached: Pending[] | undefined;
+  attached: Pending[] | undefined = undefined;
+  /** The next that waits for the same seq; after the last comes the first. */
+  nextWaiting: Pending | undefined = undefined;
+  /** Of a write, the session's other undecided writes beside it. */
+  previousWrite: Pending | undefined = undefined;
+  nextWrite: Pending | undefined = undefined;
+
+  constructor(operation: Operation, session: Session, index: number, submittedMs: number) {
+    this.operation = operation;
+    this.session = session;
+    this.index = index;
+    this.submittedMs = submittedMs;
+  }
+
+  get isWrite(): boolean {
+    return this.operation.request.isWrite;
+  }
 }
 
 /** What a session has undecided on this shard. */
-interface Session {
-  undecided: number;
-  held: number;
-  sentReads: number;
+class Session {
+  /** 0 for operations that have no order among them: each has a session of its own. */
+  readonly id: number;
+  undecided = 0;
+  held = 0;
+  sentReads = 0;
   /** Whom the session's reads under way were sent to: the later ones go there too, so that none overtakes another. */
-  readTarget: NodeId;
+  readTarget: NodeId = "";
   /** Undecided writes, in the order of submission. */
-  readonly writes: Set<Pending>;
+  firstWrite: Pending | undefined = undefined;
+  lastWrite: Pending | undefined = undefined;
   /** Forwarded reads that have their answer, and are to be asked again if a write before them has to be. */
-  answered: Pending[];
+  answered: readonly Pending[] = NONE;
   /** The last write that was forwarded and is not in this node's log yet. */
-  lastSent: Pending | undefined;
+  lastSent: Pending | undefined = undefined;
   /** Seq that its operations so far wait for. No later one outruns them, for they could yet have to be run again. */
-  lastSeq: number;
+  lastSeq = 0;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  /** @param pending later than those that are here. */
+  add(pending: Pending): void {
+    this.undecided += 1;
+    if (!pending.isWrite) return;
+    pending.previousWrite = this.lastWrite;
+    if (this.lastWrite === undefined) this.firstWrite = pending;
+    else this.lastWrite.nextWrite = pending;
+    this.lastWrite = pending;
+  }
+
+  remove(pending: Pending): void {
+    this.undecided -= 1;
+    if (!pending.isWrite) return;
+    const { previousWrite, nextWrite } = pending;
+    if (previousWrite === undefined) this.firstWrite = nextWrite;
+    else previousWrite.nextWrite = nextWrite;
+    if (nextWrite === undefined) this.lastWrite = previousWrite;
+    else nextWrite.previousWrite = previousWrite;
+    pending.previousWrite = undefined;
+    pending.nextWrite = undefined;
+  }
 }
+
+const NONE: readonly Pending[] = [];
 
 export class Courier {
   readonly #host: Host;
   readonly #shard: ShardView;
-  /** In the order of submission. */
-  readonly #undecided = new Set<Pending>();
-  readonly #stamped = new Map<number, Pending>();
+  /** By their indexes. */
+  readonly #undecided = new Window<Pending>();
+  /** By their counters. */
+  readonly #stamped = new Window<Pending>();
   #submitted = 0;
   #nextCounter = 1;
+  /** By their ids; also such as have nothing undecided, for most go on. */
   readonly #sessions = new Map<number, Session>();
+  #sessionsSweptMs = 0;
   #held: Pending[] = [];
   /** Sessions of which something had to be held (again) since the last pumping began. */
   readonly #blocked = new Set<number>();
-  #committing = new Map<number, Pending[]>();
+  /** The last of those that wait for a seq, by that seq. */
+  readonly #committing = new Window<Pending>();
   #leaseWaiters: Pending[] = [];
 
   constructor(host: Host, shard: ShardView) {
@@ -95,54 +152,44 @@ export class Courier {
 
   submit(operation: Operation): void {
     this.#submitted += 1;
-    const pending: Pending = {
-      operation,
-      index: this.#submitted,
-      submittedMs: this.#host.now.monoMs,
-      state: "held",
-      counter: 0,
-      target: "",
-      isForPrimary: false,
-      wasSentBlind: false,
-      mayHaveRun: false,
-      reply: null,
-      waitSeq: 0,
-      needsLease: false,
-      attached: undefined,
-    };
-    const session = this.#session(pending);
-    this.#undecided.add(pending);
-    session.undecided += 1;
-    if (operation.request.isWrite) session.writes.add(pending);
+    const session = this.#session(operation.session);
+    const pending = new Pending(operation, session, this.#submitted, this.#host.now.monoMs);
+    this.#undecided.set(pending.index, pending);
+    session.add(pending);
     if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
   }
 
-  #session(pending: Pending): Session {
-    const { session: id } = pending.operation;
+  #session(id: number): Session {
+    // Operations without a session have no order among them, so nothing is remembered of them.
+    if (id === 0) return new Session(0);
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = {
-        undecided: 0,
-        held: 0,
-        sentReads: 0,
-        readTarget: "",
-        writes: new Set(),
-        answered: [],
-        lastSent: undefined,
-        lastSeq: 0,
-      };
-      // Operations without a session have no order among them, so nothing is remembered of them.
-      if (id !== 0) this.#sessions.set(id, session);
+      session = new Session(id);
+      this.#sessions.set(id, session);
     }
     return session;
+  }
+
+  #sessionIdle(session: Session): void {
+    session.lastSeq = 0;
+    if (this.#sessions.size > SESSIONS_KEPT) this.#sessions.delete(session.id);
+  }
+
+  /** Forgets sessions with nothing undecided, when there are many: their clients may be gone. */
+  #sweepSessions(): void {
+    const { monoMs } = this.#host.now;
+    if (this.#sessions.size < SESSIONS_KEPT || monoMs - this.#sessionsSweptMs < SWEEP_MS) return;
+    this.#sessionsSweptMs = monoMs;
+    for (const [id, { undecided }] of this.#sessions) {
+      if (undecided === 0) this.#sessions.delete(id);
+    }
   }
 
   /** Keeps it until it can be dispatched, in the order of submission. */
   #hold(pending: Pending, session: Session): void {
     pending.state = "held";
     session.held += 1;
-    const { session: id } = pending.operation;
-    if (id !== 0) this.#blocked.add(id);
+    if (session.id !== 0) this.#blocked.add(session.id);
     let index = this.#held.length;
     while (index > 0 && (this.#held[index - 1]?.index ?? 0) > pending.index) index -= 1;
     if (index === this.#held.length) this.#held.push(pending);
@@ -216,12 +263,12 @@ export class Courier {
       assert(found !== "done", "what is undecided was not told to be done");
       this.#wait(pending, found.reply, shard.isAsync ? 0 : found.seq);
     } else {
-      const after = shard.isAsync ? 0 : this.#session(pending).lastSeq;
+      const after = shard.isAsync ? 0 : pending.session.lastSeq;
       const outcome = shard.execute(pending.operation.request, stamp, after);
       pending.mayHaveRun = pending.mayHaveRun || outcome.seq > 0;
       this.#wait(pending, outcome.reply, this.#waitSeq(outcome));
     }
-    this.#readAll(reads ?? []);
+    this.#readAll(reads ?? NONE);
   }
 
   /** A read at the primary that finds a key past its time, which it deletes first. */
@@ -241,12 +288,11 @@ export class Courier {
       this.#nextCounter += 1;
       this.#stamped.set(pending.counter, pending);
     }
-    const oldest: number | undefined = this.#stamped.keys().next().value;
     return {
       node: this.#host.nodeId,
       incarnation: this.#host.incarnation,
       counter: pending.counter,
-      doneBelow: oldest ?? pending.counter,
+      doneBelow: this.#stamped.first ?? pending.counter,
     };
   }
 
@@ -254,7 +300,7 @@ export class Courier {
     const target = this.#targetOf(pending, session);
     if (target === undefined) return false;
     pending.target = target;
-    if (pending.operation.request.isWrite) session.lastSent = pending;
+    if (pending.isWrite) session.lastSent = pending;
     else {
       session.sentReads += 1;
       session.readTarget = target;
@@ -270,7 +316,7 @@ export class Courier {
     const { primary } = shard.record;
     const reachable = shard.canForward ? primary : undefined;
     // Only the primary has what the session wrote last.
-    if (pending.operation.request.isWrite || pending.isForPrimary || session.writes.size > 0) {
+    if (pending.isWrite || pending.isForPrimary || session.firstWrite !== undefined) {
       return reachable;
     }
     if (session.sentReads === 0 || this.#host.mutant === "scatters-reads") {
@@ -299,8 +345,7 @@ export class Courier {
     pending.reply = reply;
     pending.waitSeq = waitSeq;
     pending.state = "ordered";
-    const session = this.#session(pending);
-    const { isWrite } = pending.operation.request;
+    const { session, isWrite } = pending;
     if (!isWrite) {
       this.#host.counters.localReads += 1;
       pending.waitSeq = Math.max(waitSeq, session.lastSeq);
@@ -311,9 +356,14 @@ export class Courier {
       return;
     }
     if (!isWrite) this.#host.counters.waitingReads += 1;
-    const waiting = this.#committing.get(pending.waitSeq);
-    if (waiting === undefined) this.#committing.set(pending.waitSeq, [pending]);
-    else waiting.push(pending);
+    this.#waitForCommit(pending);
+  }
+
+  #waitForCommit(pending: Pending): void {
+    const last = this.#committing.get(pending.waitSeq);
+    pending.nextWaiting = last === undefined ? pending : last.nextWaiting;
+    if (last !== undefined) last.nextWaiting = pending;
+    this.#committing.set(pending.waitSeq, pending);
   }
 
   #release(pending: Pending): void {
@@ -325,19 +375,18 @@ export class Courier {
   }
 
   #finish(pending: Pending, reply: Reply): void {
-    const session = this.#session(pending);
+    const { session } = pending;
     if (pending.state === "held") session.held -= 1;
     this.#leaveSent(pending, session);
     pending.state = "done";
-    this.#undecided.delete(pending);
+    this.#undecided.delete(pending.index);
     if (pending.counter > 0) this.#stamped.delete(pending.counter);
-    session.undecided -= 1;
-    if (pending.operation.request.isWrite) session.writes.delete(pending);
-    if (session.undecided === 0) this.#sessions.delete(pending.operation.session);
+    session.remove(pending);
+    if (session.undecided === 0) this.#sessionIdle(session);
     else if (session.held > 0) this.#host.touch(this.#shard.id);
     this.#host.answer(pending.operation, reply);
     if (session.answered.length > 0) this.#releaseAnswered(session);
-    const reads = pending.attached ?? [];
+    const reads = pending.attached ?? NONE;
     pending.attached = undefined;
     // With later writes of the session on their way, only the state as it is now comes before them.
     if (session.lastSent !== undefined) this.#readAll(reads);
@@ -347,7 +396,7 @@ export class Courier {
   /** The forwarded operation is decided, or in this node's log, or about to be sent again. */
   #leaveSent(pending: Pending, session: Session): void {
     if (session.lastSent === pending) session.lastSent = undefined;
-    if (pending.state === "sent" && !pending.operation.request.isWrite) {
+    if (pending.state === "sent" && !pending.isWrite) {
       session.sentReads -= 1;
       this.#host.readBalancer.ended(pending.target);
       this.#host.touch(this.#shard.id);
@@ -357,14 +406,12 @@ export class Courier {
   /** A read that cannot follow its session's write goes its own way, behind what is held of its session from before. */
   #redispatch(pending: Pending): void {
     if (pending.state !== "attached") return;
-    pending.state = "held";
-    const session = this.#session(pending);
-    const { session: id } = pending.operation;
+    pending.state = "new";
+    const { session } = pending;
     const isBehind =
-      id !== 0 &&
+      session.id !== 0 &&
       this.#held.some(
-        ({ operation, index, state }) =>
-          state === "held" && operation.session === id && index < pending.index,
+        (held) => held.state === "held" && held.session === session && held.index < pending.index,
       );
     if (isBehind || !this.#dispatch(pending, session)) this.#hold(pending, session);
   }
@@ -375,7 +422,7 @@ export class Courier {
   ordered(counter: number, seq: number, reply: Reply): void {
     const pending = this.#stamped.get(counter);
     if (pending === undefined || (pending.state !== "sent" && pending.state !== "held")) return;
-    const session = this.#session(pending);
+    const { session } = pending;
     if (pending.state === "held") {
       session.held -= 1;
       this.#held = this.#held.filter((held) => held !== pending);
@@ -384,7 +431,7 @@ export class Courier {
     const reads = pending.attached;
     pending.attached = undefined;
     this.#wait(pending, reply, this.#shard.isAsync ? 0 : seq);
-    this.#readAll(reads ?? []);
+    this.#readAll(reads ?? NONE);
   }
 
   /** Reads the state as the session's write has just left it, in order: none before one that has to go elsewhere. */
@@ -407,7 +454,7 @@ export class Courier {
       return true;
     }
     // What is forwarded now, or later, would come behind the session's later writes.
-    if (outcome === undefined && hasLaterWrite(this.#session(pending), pending)) {
+    if (outcome === undefined && hasLaterWrite(pending.session, pending)) {
       outcome = shard.readAsLogged(request);
     }
     if (outcome === undefined) return false;
@@ -417,14 +464,14 @@ export class Courier {
   }
 
   committed(seq: number, isBelowMin: boolean): void {
-    const waiting = this.#committing.get(seq);
-    if (waiting === undefined) return;
+    const last = this.#committing.get(seq);
+    if (last === undefined) return;
     this.#committing.delete(seq);
-    for (const pending of waiting) {
+    for (const pending of waitingBehind(last)) {
       if (pending.state !== "ordered") continue;
       const isDoubtful =
         isBelowMin &&
-        pending.operation.request.isWrite &&
+        pending.isWrite &&
         !this.#shard.isAsync &&
         this.#host.mutant !== "below-min-answers-ok";
       if (isDoubtful) this.#finish(pending, UNCERTAIN_BELOW_MIN);
@@ -436,23 +483,20 @@ export class Courier {
   answered(from: NodeId, counter: number, reply: Reply): void {
     const pending = this.#stamped.get(counter);
     if (pending?.state !== "sent" || pending.target !== from) return;
-    const session = this.#session(pending);
-    if (pending.operation.request.isWrite || !hasEarlierWrite(session, pending)) {
+    const { session } = pending;
+    if (pending.isWrite || !hasEarlierWrite(session, pending)) {
       this.#finish(pending, reply);
       return;
     }
     pending.reply = reply;
-    if (!session.answered.includes(pending)) session.answered.push(pending);
+    if (!session.answered.includes(pending)) session.answered = [...session.answered, pending];
   }
 
   #releaseAnswered(session: Session): void {
-    const { answered } = session;
-    session.answered = [];
-    for (const read of answered) {
-      if (read.state !== "sent") continue;
-      if (hasEarlierWrite(session, read)) session.answered.push(read);
-      else this.#finish(read, read.reply);
-    }
+    const sent = session.answered.filter((read) => read.state === "sent");
+    const ready = sent.filter((read) => !hasEarlierWrite(session, read));
+    session.answered = sent.filter((read) => !ready.includes(read));
+    for (const read of ready) if (read.state === "sent") this.#finish(read, read.reply);
   }
 
   /**
@@ -462,10 +506,10 @@ export class Courier {
    */
   epochInstalled(stays: boolean): void {
     if (!stays) this.#refuseOvertakenReads();
-    for (const pending of this.#undecided) {
+    for (const [, pending] of this.#undecided.entries()) {
       const isLost = pending.state === "sent" || (!stays && pending.state !== "done");
       if (!isLost || pending.state === "held") continue;
-      const session = this.#session(pending);
+      const { session } = pending;
       this.#leaveSent(pending, session);
       if (!stays) pending.attached = undefined;
       if (this.#host.mutant === "blind-resend" && pending.counter > 0) {
@@ -476,13 +520,17 @@ export class Courier {
       pending.isForPrimary = false;
       session.held += 1;
     }
-    for (const session of this.#sessions.values()) session.answered = [];
+    for (const [, { session }] of this.#undecided.entries()) {
+      session.answered = NONE;
+      if (!stays) session.lastSeq = 0;
+    }
     if (!stays) {
-      for (const session of this.#sessions.values()) session.lastSeq = 0;
       this.#committing.clear();
       this.#leaseWaiters = [];
     }
-    this.#held = [...this.#undecided].filter((pending) => pending.state === "held");
+    this.#held = [...this.#undecided.entries()]
+      .map(([, pending]) => pending)
+      .filter((pending) => pending.state === "held");
     this.#host.touch(this.#shard.id);
   }
 
@@ -496,12 +544,12 @@ export class Courier {
   giveTo(other: Courier, isMeant: (request: Request) => boolean | undefined, stays: boolean): void {
     other.#submitted = this.#submitted;
     other.#nextCounter = this.#nextCounter;
-    for (const pending of this.#undecided) {
-      for (const read of pending.attached ?? []) this.#hold(read, this.#session(read));
+    for (const [, pending] of this.#undecided.entries()) {
+      for (const read of pending.attached ?? NONE) this.#hold(read, read.session);
       pending.attached = undefined;
     }
     const given = new Set<Pending>();
-    for (const pending of this.#undecided) {
+    for (const [, pending] of this.#undecided.entries()) {
       const { request } = pending.operation;
       const side = isMeant(request);
       if (side === true) given.add(pending);
@@ -511,19 +559,15 @@ export class Courier {
       this.#finish(pending, isKnown ? TRY_AGAIN_LATER : UNCERTAIN_LATE);
     }
     for (const pending of given) this.#give(other, pending);
-    for (const [counter, pending] of this.#stamped) {
+    for (const [counter, pending] of this.#stamped.entries()) {
       if (!given.has(pending)) continue;
       this.#stamped.delete(counter);
       other.#stamped.set(counter, pending);
     }
-    for (const [seq, waiting] of this.#committing) {
-      const theirs = waiting.filter((pending) => given.has(pending));
-      if (theirs.length === 0) continue;
-      other.#committing.set(seq, theirs);
-      this.#committing.set(
-        seq,
-        waiting.filter((pending) => !given.has(pending)),
-      );
+    const waiting = [...this.#committing.entries()].flatMap(([, last]) => waitingBehind(last));
+    this.#committing.clear();
+    for (const pending of waiting) {
+      if (pending.state === "ordered") (given.has(pending) ? other : this).#waitForCommit(pending);
     }
     other.#leaseWaiters = this.#leaseWaiters.filter((pending) => given.has(pending));
     this.#leaseWaiters = this.#leaseWaiters.filter((pending) => !given.has(pending));
@@ -532,19 +576,19 @@ export class Courier {
   }
 
   #give(other: Courier, pending: Pending): void {
-    const from = this.#session(pending);
-    const to = other.#session(pending);
-    this.#undecided.delete(pending);
-    other.#undecided.add(pending);
-    from.undecided -= 1;
-    to.undecided += 1;
+    const from = pending.session;
+    const to = other.#session(from.id);
+    this.#undecided.delete(pending.index);
+    other.#undecided.set(pending.index, pending);
     if (pending.state === "held") {
       from.held -= 1;
       to.held += 1;
     }
-    if (from.writes.delete(pending)) to.writes.add(pending);
+    from.remove(pending);
+    to.add(pending);
+    pending.session = to;
     to.lastSeq = Math.max(to.lastSeq, from.lastSeq);
-    if (from.undecided === 0) this.#sessions.delete(pending.operation.session);
+    if (from.undecided === 0) this.#sessionIdle(from);
   }
 
   /**
@@ -552,11 +596,11 @@ export class Courier {
    * for a read that a later write of its own session may have overtaken.
    */
   #refuseOvertakenReads(): void {
-    const written = new Set<number>();
-    for (const pending of [...this.#undecided].reverse()) {
-      const { session, request } = pending.operation;
-      if (session === 0) continue;
-      if (request.isWrite) {
+    const written = new Set<Session>();
+    for (const [, pending] of [...this.#undecided.entries()].reverse()) {
+      const { session } = pending;
+      if (session.id === 0) continue;
+      if (pending.isWrite) {
         if (pending.mayHaveRun) written.add(session);
         continue;
       }
@@ -570,14 +614,11 @@ export class Courier {
   redirected(from: NodeId, counter: number): void {
     const first = this.#stamped.get(counter);
     if (first?.state !== "sent" || first.target !== from) return;
-    const { session } = first.operation;
+    const { session } = first;
     this.#holdForPrimary(
       (read) =>
         read === first ||
-        (session !== 0 &&
-          read.operation.session === session &&
-          read.index > first.index &&
-          read.target === from),
+        (read.session === session && read.index > first.index && read.target === from),
     );
   }
 
@@ -588,11 +629,11 @@ export class Courier {
   }
 
   #holdForPrimary(isMeant: (read: Pending) => boolean): void {
-    const meant = [...this.#stamped.values()].filter(
-      (read) => read.state === "sent" && !read.operation.request.isWrite && isMeant(read),
-    );
+    const meant = [...this.#stamped.entries()]
+      .map(([, read]) => read)
+      .filter((read) => read.state === "sent" && !read.isWrite && isMeant(read));
     for (const read of meant.sort((a, b) => a.index - b.index)) {
-      const session = this.#session(read);
+      const { session } = read;
       this.#leaveSent(read, session);
       read.isForPrimary = true;
       this.#hold(read, session);
@@ -604,7 +645,7 @@ export class Courier {
   linkUp(peer: NodeId): void {
     const { canForward, record } = this.#shard;
     if (peer !== record.primary || !canForward || this.#host.mutant === "never-resends") return;
-    for (const pending of this.#stamped.values()) {
+    for (const [, pending] of this.#stamped.entries()) {
       if (pending.state !== "sent" || pending.target !== peer) continue;
       this.#host.counters.resent += 1;
       this.#sendForward(pending);
@@ -624,10 +665,11 @@ export class Courier {
     this.#held = [];
     for (const pending of held) {
       if (pending.state !== "held") continue;
-      const session = this.#session(pending);
-      const { session: id } = pending.operation;
+      const { session } = pending;
       session.held -= 1;
-      if (this.#blocked.has(id) || !this.#dispatch(pending, session)) this.#hold(pending, session);
+      pending.state = "new";
+      if (this.#blocked.has(session.id) || !this.#dispatch(pending, session))
+        this.#hold(pending, session);
     }
   }
 
@@ -636,10 +678,11 @@ export class Courier {
     const { now, limits, settings } = this.#host;
     // With long leases a failover takes longer than operations usually have.
     const patienceMs = Math.max(limits.operationMsMax, LEASES_WAITED * settings.leaseMs);
-    for (const pending of this.#undecided) {
+    this.#sweepSessions();
+    for (const [, pending] of this.#undecided.entries()) {
       if (now.monoMs - pending.submittedMs < patienceMs) break;
-      const isUnknown = pending.mayHaveRun && pending.operation.request.isWrite;
-      const reads = pending.attached ?? [];
+      const isUnknown = pending.mayHaveRun && pending.isWrite;
+      const reads = pending.attached ?? NONE;
       pending.attached = undefined;
       this.#finish(pending, isUnknown ? UNCERTAIN_LATE : TRY_AGAIN_LATER);
       // Their place was behind it, and later writes may have gone ahead.
@@ -649,11 +692,20 @@ export class Courier {
 }
 
 function hasEarlierWrite(session: Session, read: Pending): boolean {
-  const [first] = session.writes;
-  return first !== undefined && first.index < read.index;
+  return session.firstWrite !== undefined && session.firstWrite.index < read.index;
 }
 
 function hasLaterWrite(session: Session, read: Pending): boolean {
-  for (const write of session.writes) if (write.index > read.index) return true;
-  return false;
+  return session.lastWrite !== undefined && session.lastWrite.index > read.index;
+}
+
+/** All that wait for the seq of the last of them, in the order in which they came. */
+function waitingBehind(last: Pending): readonly Pending[] {
+  const waiting: Pending[] = [];
+  let pending = last.nextWaiting;
+  for (; pending !== undefined && pending !== last; pending = pending.nextWaiting) {
+    waiting.push(pending);
+  }
+  waiting.push(last);
+  return waiting;
 }

@@ -1,12 +1,19 @@
 /** Entries one after the other, as the bytes that the log keeps, messages carry and the disk gets: encoded once, at each node. */
 
 import { Bytes } from "../data/bytes.ts";
+import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import { readEntry, writeEntry } from "./entry-codec.ts";
 import type { Entry } from "./messages.ts";
 
 /** An entry's least bytes: flags, epoch, reply, number of effects. */
 const ENTRY_BYTES_MIN = 4;
+
+/** Entries, and where the bytes of each are. */
+interface Decoded {
+  readonly entries: Entry[];
+  readonly places: Bytes[];
+}
 
 /** Entries without a gap. To go through them decodes them, once. */
 export class EntryBatch implements Iterable<Entry> {
@@ -17,19 +24,14 @@ export class EntryBatch implements Iterable<Entry> {
   readonly length: number;
   /** Each holds whole entries. */
   readonly pieces: readonly Bytes[];
-  #entries: readonly Entry[] | undefined;
+  #decoded: Decoded | undefined;
 
-  /** @param entries what the bytes mean, where it is known already. */
-  constructor(
-    firstSeq: number,
-    length: number,
-    pieces: readonly Bytes[],
-    entries?: readonly Entry[],
-  ) {
+  /** @param decoded what the bytes mean, where it is known already. */
+  constructor(firstSeq: number, length: number, pieces: readonly Bytes[], decoded?: Decoded) {
     this.firstSeq = firstSeq;
     this.length = length;
     this.pieces = pieces;
-    this.#entries = entries;
+    this.#decoded = decoded;
   }
 
   /** @param entries in order and without a gap. */
@@ -37,14 +39,15 @@ export class EntryBatch implements Iterable<Entry> {
     const [first] = entries;
     if (first === undefined) return EntryBatch.EMPTY;
     const writer = new ByteWriter();
-    for (const entry of entries) writeEntry(writer, entry);
+    const ends: number[] = [];
+    for (const entry of entries) {
+      writeEntry(writer, entry);
+      ends.push(writer.length);
+    }
     const bytes = Buffer.from(writer.bytes());
-    return new EntryBatch(
-      first.seq,
-      entries.length,
-      [new Bytes(bytes, 0, bytes.length)],
-      [...entries],
-    );
+    const places = ends.map((end, index) => new Bytes(bytes, ends[index - 1] ?? 0, end));
+    const pieces = [new Bytes(bytes, 0, bytes.length)];
+    return new EntryBatch(first.seq, entries.length, pieces, { entries: [...entries], places });
   }
 
   /** @throws MalformedError */
@@ -54,10 +57,10 @@ export class EntryBatch implements Iterable<Entry> {
     if (firstSeq === 0) throw new MalformedError("entries count from 1");
     if (!Number.isSafeInteger(firstSeq + count)) throw new MalformedError("no such seq");
     const start = reader.at;
-    const entries: Entry[] = [];
-    for (let i = 0; i < count; i++) entries.push(readEntry(reader, firstSeq + i));
+    const decoded: Decoded = { entries: [], places: [] };
+    for (let i = 0; i < count; i++) readInto(decoded, reader, firstSeq + i);
     const pieces = count === 0 ? [] : [new Bytes(reader.buffer, start, reader.at)];
-    return new EntryBatch(firstSeq, count, pieces, entries);
+    return new EntryBatch(firstSeq, count, pieces, decoded);
   }
 
   write(writer: ByteWriter): void {
@@ -67,16 +70,39 @@ export class EntryBatch implements Iterable<Entry> {
   }
 
   [Symbol.iterator](): Iterator<Entry> {
-    this.#entries ??= this.#decoded();
-    return this.#entries[Symbol.iterator]();
+    return this.#decode().entries[Symbol.iterator]();
   }
 
-  #decoded(): readonly Entry[] {
-    const entries: Entry[] = [];
+  /** An entry. @param index below `length`. */
+  entry(index: number): Entry {
+    return at(this.#decode().entries, index);
+  }
+
+  /** The bytes of an entry. @param index below `length`. */
+  bytes(index: number): Bytes {
+    return at(this.#decode().places, index);
+  }
+
+  #decode(): Decoded {
+    if (this.#decoded !== undefined) return this.#decoded;
+    const decoded: Decoded = { entries: [], places: [] };
     for (const { buffer, start, end } of this.pieces) {
       const reader = new ByteReader(buffer, start, end);
-      while (reader.left > 0) entries.push(readEntry(reader, this.firstSeq + entries.length));
+      while (reader.left > 0) readInto(decoded, reader, this.firstSeq + decoded.entries.length);
     }
-    return entries;
+    this.#decoded = decoded;
+    return decoded;
   }
+}
+
+function readInto(decoded: Decoded, reader: ByteReader, seq: number): void {
+  const start = reader.at;
+  decoded.entries.push(readEntry(reader, seq));
+  decoded.places.push(new Bytes(reader.buffer, start, reader.at));
+}
+
+function at<T>(items: readonly T[], index: number): T {
+  const item = items[index];
+  assert(item !== undefined, "a batch has so many entries");
+  return item;
 }

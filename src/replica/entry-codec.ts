@@ -3,11 +3,14 @@
 import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { readReply, writeReply } from "../data/reply-codec.ts";
-import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
+import { type ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
+import type { Incarnation, NodeId } from "./configuration.ts";
 import type { Entry, Stamp, StampRecord } from "./messages.ts";
 
 const STAMPED = 1;
 const FLAGS = 1;
+/** Counters of stamps of one node and shard that can be in flight at once: more than it takes operations in the time that they have. */
+const COUNTERS_MAX = 2 ** 24;
 
 /** Writes an entry without its seq: entries stand one after the other. */
 export function writeEntry(writer: ByteWriter, entry: Entry): void {
@@ -28,21 +31,51 @@ export function readEntry(reader: ByteReader, seq: number): Entry {
   return { seq, epoch, stamp, reply, effects: Effects.read(reader) };
 }
 
+/** Who gives a stamp, with the bytes that say so: the same few in all stamps, so they are looked up and not made each time. */
+interface Origin {
+  readonly node: NodeId;
+  readonly incarnation: Incarnation;
+  readonly bytes: Buffer;
+}
+
+const ORIGINS_MAX = 16;
+/** The last that were met; what is in it changes nothing but the time that it takes. */
+const origins: Origin[] = [];
+let originsMet = 0;
+
+function meet(node: NodeId, incarnation: Incarnation): Origin {
+  const writer = new ByteWriter();
+  writer.string(node);
+  writer.varint(incarnation);
+  const origin = { node, incarnation, bytes: Buffer.from(writer.bytes()) };
+  origins[originsMet % ORIGINS_MAX] = origin;
+  originsMet += 1;
+  return origin;
+}
+
 export function writeStamp(writer: ByteWriter, stamp: Stamp): void {
-  writer.string(stamp.node);
-  writer.varint(stamp.incarnation);
+  const { node, incarnation } = stamp;
+  let origin = origins.find((known) => known.incarnation === incarnation && known.node === node);
+  origin ??= meet(node, incarnation);
+  writer.raw(origin.bytes, 0, origin.bytes.length);
   writer.varint(stamp.counter);
   writer.varint(stamp.doneBelow);
 }
 
 /** @throws MalformedError */
 export function readStamp(reader: ByteReader): Stamp {
-  return {
-    node: reader.string(),
-    incarnation: reader.varint(),
-    counter: reader.varint(),
-    doneBelow: reader.varint(),
-  };
+  const known = origins.find(({ bytes }) => reader.skips(bytes));
+  const { node, incarnation } = known ?? meet(reader.string(), reader.varint());
+  const counter = reader.varint();
+  const doneBelow = reader.varint();
+  checkCounter(counter, doneBelow);
+  return { node, incarnation, counter, doneBelow };
+}
+
+function checkCounter(counter: number, doneBelow: number): void {
+  if (counter < doneBelow || counter - doneBelow >= COUNTERS_MAX) {
+    throw new MalformedError("no such counter of a stamp");
+  }
 }
 
 /** Stamps as messages and the store's checkpoints carry them. */
@@ -72,11 +105,9 @@ export function readStampRecords(reader: ByteReader): readonly StampRecord[] {
     const orderedCount = reader.count(3);
     const ordered: { counter: number; seq: number; reply: Reply }[] = [];
     for (let j = 0; j < orderedCount; j++) {
-      ordered.push({
-        counter: reader.varint(),
-        seq: reader.varint(),
-        reply: readReply(reader),
-      });
+      const counter = reader.varint();
+      checkCounter(counter, doneBelow);
+      ordered.push({ counter, seq: reader.varint(), reply: readReply(reader) });
     }
     records.push({ node, incarnation, doneBelow, ordered });
   }

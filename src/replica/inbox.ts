@@ -4,6 +4,7 @@
  */
 
 import type { Reply } from "../data/reply.ts";
+import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Forward, Stamp } from "./messages.ts";
@@ -31,7 +32,7 @@ export class Inbox {
   /** What cannot be run yet, in the order of arrival. */
   #waiting: Incoming[] = [];
   /** Answers that wait for a commit, by its seq. */
-  readonly #answers = new Map<number, Waiting[]>();
+  readonly #answers = new Window<Waiting[]>();
   /** A forwarder's reads are answered in order: the seq that its last one waits for. */
   readonly #readAfter = new Map<NodeId, number>();
 
@@ -51,7 +52,7 @@ export class Inbox {
   disconnected(peer: NodeId): void {
     this.#waiting = this.#waiting.filter(({ from }) => from !== peer);
     this.#readAfter.delete(peer);
-    for (const [seq, answers] of this.#answers) {
+    for (const [seq, answers] of this.#answers.entries()) {
       const others = answers.filter(({ stamp }) => stamp.node !== peer);
       if (others.length > 0) this.#answers.set(seq, others);
       else this.#answers.delete(seq);

@@ -60,7 +60,8 @@ export class Log {
     return this.#epochs.at(-1)?.epoch ?? 0;
   }
 
-  append(entry: Entry): void {
+  /** @param encoded the entry's bytes, where there are some already. */
+  append(entry: Entry, encoded?: Bytes): void {
     assert(entry.seq === this.#lastSeq + 1, "the log has no gaps");
     const epoch = this.lastEpoch;
     assert(entry.epoch >= epoch, "epochs grow along the log");
@@ -68,11 +69,10 @@ export class Log {
       this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
       if (this.#epochs.length > EPOCHS_KEPT) this.#epochs.shift();
     }
-    writer.reset(true);
-    writeEntry(writer, entry);
-    const { length } = writer;
+    const { buffer, start, end } = encoded ?? encode(entry);
+    const length = end - start;
     const chunk = this.#room(length);
-    writer.copyTo(chunk, this.#end % CHUNK_BYTES);
+    buffer.copy(chunk, this.#end % CHUNK_BYTES, start, end);
     this.#lastSeq = entry.seq;
     if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
     const place = entry.seq & (this.#starts.length - 1);
@@ -218,4 +218,11 @@ export class Log {
     this.#lastSeq = seq;
     this.#epochs = [...epochs];
   }
+}
+
+/** @returns bytes that are valid until the next call. */
+function encode(entry: Entry): Bytes {
+  writer.reset(true);
+  writeEntry(writer, entry);
+  return new Bytes(writer.bytes(), 0, writer.length);
 }

@@ -4,6 +4,7 @@
  * tail (R7), and never serve in one before it has the epoch start and a lease (R5).
  */
 
+import type { Bytes } from "../data/bytes.ts";
 import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -562,8 +563,10 @@ export class Shard {
 
   #onTail(tail: Tail): void {
     if (tail.epoch !== this.epoch || !this.isPrimary || this.isStarted) return;
-    for (const entry of tail.entries) {
-      if (entry.seq === this.log.lastSeq + 1) this.#apply(entry);
+    const { entries } = tail;
+    for (let index = 0; index < entries.length; index += 1) {
+      const entry = entries.entry(index);
+      if (entry.seq === this.log.lastSeq + 1) this.#apply(entry, entries.bytes(index), SLOT_COUNT);
     }
     this.maybeBegin();
   }
@@ -591,14 +594,14 @@ export class Shard {
       const isAnswered =
         answersAfter !== undefined &&
         Math.max(this.waitSeq(outcome.readSeq), answersAfter) <= this.commitSeq;
-      if (!request.isWrite || isAnswered) return { ...outcome, seq: 0 };
+      if (!request.isWrite || isAnswered) return ordered(outcome, 0);
     }
     if (request.isWrite || this.#host.mutant === "remembers-reads") {
       this.#order(stamp, outcome.reply, outcome.effects);
     } else {
       this.#order(undefined, null, outcome.effects);
     }
-    return { ...outcome, seq };
+    return ordered(outcome, seq);
   }
 
   /** Whether the log already holds the stamp. */
@@ -612,11 +615,11 @@ export class Shard {
     this.#append({ seq, epoch: this.epoch, stamp, reply, effects });
     this.#host.counters.ordered += 1;
     this.#host.touch(this.id);
-    this.maybeCommit();
   }
 
-  #append(entry: Entry): void {
-    this.log.append(entry);
+  /** @param encoded the entry's bytes, if it came as such. */
+  #append(entry: Entry, encoded?: Bytes): void {
+    this.log.append(entry, encoded);
     this.uncommittedBytes += this.log.bytesAt(entry.seq);
     if (entry.stamp !== undefined) this.#stamps.record(entry.stamp, entry.seq, entry.reply);
     if (this.learner.isIntact && this.#host.settings.durability !== "none") {
@@ -651,13 +654,13 @@ export class Shard {
   }
 
   /** Takes an entry that another node ordered. */
-  #apply(entry: Entry, below = SLOT_COUNT): void {
+  #apply(entry: Entry, encoded: Bytes, below: number): void {
     const effects =
       below >= SLOT_COUNT || entry.effects.length === 0
         ? entry.effects
         : this.machine.effectsBelow(entry.effects, below);
     this.machine.apply(effects, entry.seq);
-    this.#append(entry);
+    this.#append(entry, encoded);
     const { stamp } = entry;
     if (
       stamp !== undefined &&
@@ -683,7 +686,9 @@ export class Shard {
       : this.learner.isFeeding;
     if (!isFed) return;
     if (append.epoch === this.epoch) this.seeWall(append.wallMs);
-    for (const entry of append.entries) {
+    const { entries } = append;
+    for (let index = 0; index < entries.length; index += 1) {
+      const entry = entries.entry(index);
       if (entry.seq <= this.log.lastSeq) continue;
       if (entry.seq > this.log.lastSeq + 1) {
         if (this.#host.mutant === "accepts-gaps") {
@@ -693,12 +698,11 @@ export class Shard {
           break;
         }
       }
-      this.#apply(entry, append.appliesBelow);
+      this.#apply(entry, entries.bytes(index), append.appliesBelow);
     }
     this.#maybeStarted();
     if (this.isStarted || !this.isMember)
       this.#advance(Math.min(append.commitSeq, this.log.lastSeq));
-    this.maybeCommit();
   }
 
   // ---------------------------------------------------------------- acknowledging and committing (R3)
@@ -706,7 +710,8 @@ export class Shard {
   #onAck(from: NodeId, epoch: number, seq: number): void {
     if (epoch !== this.epoch && this.#host.mutant !== "acks-of-any-epoch") return;
     this.#acknowledged(this.view(from), seq);
-    this.maybeCommit();
+    // What is ordered and acknowledged in one turn is committed at its end.
+    this.#host.touch(this.id);
   }
 
   #acknowledged(view: PeerView, seq: number): void {
@@ -1095,8 +1100,9 @@ export class Shard {
     this.courier.tick();
   }
 
-  /** Sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
+  /** Commits and sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
   flush(): void {
+    this.maybeCommit();
     this.#inbox.run();
     this.courier.pump();
     if (this.isPrimary && this.isStarted) {
@@ -1134,6 +1140,10 @@ export class Shard {
     const { commitSeq, wallMs, epoch, id: shard } = this;
     this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
   }
+}
+
+function ordered({ reply, effects, readSeq }: Outcome, seq: number): Outcome & { seq: number } {
+  return { reply, effects, readSeq, seq };
 }
 
 function holdersOf({ replicas, inSync }: ShardRecord): readonly NodeId[] {

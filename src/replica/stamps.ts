@@ -1,6 +1,7 @@
 /** Which stamps the log holds, so that a command that is sent again is answered and not run again (R10). */
 
 import type { Reply } from "../data/reply.ts";
+import { Window } from "../kit/window.ts";
 import type { Incarnation, NodeId } from "./configuration.ts";
 import type { Stamp, StampRecord } from "./messages.ts";
 
@@ -12,7 +13,8 @@ export interface OrderedStamp {
 interface Forwarder {
   readonly incarnation: Incarnation;
   doneBelow: number;
-  readonly ordered: Map<number, OrderedStamp>;
+  /** By the counter. */
+  readonly ordered: Window<OrderedStamp>;
 }
 
 /** A node's dead predecessors can have late copies under way; more than one before the last is not to be expected. */
@@ -46,14 +48,10 @@ export class Stamps {
     const { node, incarnation, counter, doneBelow } = stamp;
     const forwarder =
       this.#find(node, incarnation) ??
-      this.#create(node, { incarnation, doneBelow: 1, ordered: new Map() });
+      this.#create(node, { incarnation, doneBelow: 1, ordered: new Window() });
     if (doneBelow > forwarder.doneBelow) {
       forwarder.doneBelow = doneBelow;
-      // Stamps are ordered nearly as they count: what a resend put out of order goes when those before it do.
-      for (const done of forwarder.ordered.keys()) {
-        if (done >= doneBelow) break;
-        forwarder.ordered.delete(done);
-      }
+      forwarder.ordered.deleteBelow(doneBelow);
     }
     if (counter >= forwarder.doneBelow) forwarder.ordered.set(counter, { seq, reply });
   }
@@ -73,7 +71,7 @@ export class Stamps {
         node,
         incarnation,
         doneBelow,
-        ordered: [...ordered].map(([counter, at]) => ({ counter, ...at })),
+        ordered: [...ordered.entries()].map(([counter, at]) => ({ counter, ...at })),
       })),
     );
   }
@@ -82,11 +80,8 @@ export class Stamps {
   reset(records: readonly StampRecord[]): void {
     this.#forwarders.clear();
     for (const { node, incarnation, doneBelow, ordered } of records) {
-      this.#create(node, {
-        incarnation,
-        doneBelow,
-        ordered: new Map(ordered.map(({ counter, seq, reply }) => [counter, { seq, reply }])),
-      });
+      const forwarder = this.#create(node, { incarnation, doneBelow, ordered: new Window() });
+      for (const { counter, seq, reply } of ordered) forwarder.ordered.set(counter, { seq, reply });
     }
   }
 }

@@ -7,14 +7,14 @@ import { RegisterLoad } from "../support/register-load.ts";
 import { describeTurn, takeTurn } from "../support/turns.ts";
 import { sleep, startTestCluster } from "./harness.ts";
 
-// 2 GB and a restart in a loop in the report; 100 MB and a few restarts, because three copies of it are copied here by two processors.
+// 2 GB and a restart in a loop in the report; 60 MB and a few restarts, because three copies of it are copied here by two processors.
 test("healthy-node-stays-healthy", { timeout: 180_000 }, async (t) => {
   const cluster = await startTestCluster(t, { args: storeArguments() });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({
     ports,
     connections: 12,
-    keys: 10_000,
+    keys: 6_000,
     padding: 10_000,
     readShare: 0.8,
     rate: 300,
@@ -25,7 +25,7 @@ test("healthy-node-stays-healthy", { timeout: 180_000 }, async (t) => {
   const ratios: number[] = [];
   // A disturbance by another program is no property of this one, so a bad measurement is repeated; an error counts at once.
   for (let attempt = 1; attempt <= 4; attempt += 1) {
-    const turn = await takeTurn(cluster, load, 2, { calmMs: 3_000, downMs: 1_000 });
+    const turn = await takeTurn(cluster, load, 2, { calmMs: 2_000, downMs: 1_000 });
     t.diagnostic(describeTurn(turn));
     assert.deepEqual(load.troubles, []);
     ratios.push(turn.p99During / turn.p99Before);

@@ -9,6 +9,7 @@ import {
   standingOf,
   startNode,
 } from "../../src/cli/cluster-state.ts";
+import { assertHolds } from "../support/values.ts";
 import {
   type Client,
   cutLinks,
@@ -317,13 +318,8 @@ async function assertNoTwoWinners(
     [],
   );
   for (const index of indexes) {
-    const client = await cluster.client(index);
-    const wrong: string[] = [];
-    for (const [key, holders] of won) {
-      const value = await client.get(key);
-      if (value !== holders[0]) wrong.push(`${key} is ${String(value)}, won by ${holders.join()}`);
-    }
-    assert.deepEqual(wrong, [], `seen by n${index + 1}`);
+    const winners = [...won].map(([key, [winner = ""]]) => [key, winner] as const);
+    await assertHolds(cluster, index, new Map(winners));
   }
 }
 

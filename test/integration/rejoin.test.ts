@@ -184,7 +184,7 @@ test("ready-means-ready", { timeout: 120_000 }, async (t) => {
       client?.destroy();
     })();
     const deadline = performance.now() + 60_000;
-    while (performance.now() < Math.min(deadline, readyAt + 2_000)) {
+    while (performance.now() < Math.min(deadline, readyAt + 1_000)) {
       const answer = await callHttp({
         host,
         port: httpPort,

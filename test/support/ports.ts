@@ -13,19 +13,25 @@ const PORT_MAX = 32_000;
 /** Ports of one process of tests; more than its clusters use at once. */
 const SHARE = 500;
 const SHARES = (PORT_MAX - PORT_MIN) / SHARE;
+/** How often ports are looked for before it is given up. */
+const ATTEMPTS = 200;
 
 let share: Promise<number> | undefined;
+/** How many ports of the share were looked at since it was gone round. */
+let used = 0;
 
 /**
  * @param count of ports in a row, that nothing listens on.
- * @returns the first of them, anywhere among those of this process.
+ * @returns the first of them; the others of this process come before they are given out again.
  * @throws Error if there are none.
  */
 export async function freePorts(count: number): Promise<number> {
   share ??= claimShare();
   const first = await share;
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const base = first + Math.floor(Math.random() * (SHARE - 1 - count));
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    if (used + count > SHARE - 1) used = 0;
+    const base = first + used;
+    used += count;
     const ports = Array.from({ length: count }, (_, index) => base + index);
     const troubles = await Promise.all(ports.map((port) => portTrouble("127.0.0.1", port)));
     if (troubles.every((trouble) => trouble === undefined)) return base;

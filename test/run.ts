@@ -29,6 +29,8 @@ const dist = resolve(import.meta.dirname, "..");
 const root = resolve(dist, "..");
 const isCi = process.env["CI"] === "true";
 const SUITE_MS_MAX = 35 * 60_000;
+/** A file that does not end by then is named and given up, so that the others still run. */
+const FILE_MS_MAX = 15 * 60_000;
 
 /** Seeds of the simulator: on a developer's machine, and in CI, where each commit gets seeds of its own. */
 const LOCAL_SEEDS = 1_000;
@@ -129,7 +131,10 @@ function integrationSuites(): (Suite | undefined)[] {
 /** A suite of the files; none if there are no files. */
 function tests(name: string, files: readonly string[], concurrency: number): Suite | undefined {
   if (files.length === 0) return undefined;
-  const args = ["--test", `--test-concurrency=${concurrency}`, "--test-reporter=tap", ...files];
+  const args = [
+    ...["--test", `--test-concurrency=${concurrency}`, `--test-timeout=${FILE_MS_MAX}`],
+    ...["--test-reporter=tap", ...files],
+  ];
   return { name, args, kind: "tests" };
 }
 

@@ -221,7 +221,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   }
 }
 
-const ACK: Message = { kind: "ack", shard: 0, epoch: 1, seq: 1 };
+const ACK: Message = { kind: "acks", acks: [{ shard: 0, epoch: 1, seq: 1 }] };
 
 describe("driver", () => {
   it("carries out a turn's effects in order: messages, one flush, answers, swaps, events", async () => {
@@ -251,7 +251,7 @@ describe("driver", () => {
     await turn();
     assert.deepEqual(done, [
       "journal started",
-      "send n2 ack",
+      "send n2 acks",
       "send n2 fetch-configuration",
       "flush",
       "answered second",
@@ -284,7 +284,7 @@ describe("driver", () => {
     await turn();
     assert.deepEqual(core.calls, [
       "connected n2 5",
-      ...Array<string>(10).fill("receive n2 ack"),
+      ...Array<string>(10).fill("receive n2 acks"),
       "disconnected n2",
       "drain",
     ]);
@@ -327,7 +327,7 @@ describe("driver", () => {
         }, 1);
       });
       await until("it ticks again", () => core.calls.includes("tick"));
-      const received = core.calls.indexOf("receive n2 ack");
+      const received = core.calls.indexOf("receive n2 acks");
       assert.ok(received >= 0 && received < core.calls.indexOf("tick"), core.calls.join());
     } finally {
       port1.close();

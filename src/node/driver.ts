@@ -73,7 +73,7 @@ export class Driver implements Door, LinkHandler, DiskUser {
   #endWatch: (() => void) | undefined;
   /** The configuration whose nodes the links know. */
   #linkedConfiguration: Configuration | undefined;
-  /** The clocks as they were when the burst of requests began that is being submitted. */
+  /** The clocks as they were when the burst of requests, or of a peer's messages, began that is being taken in. */
   #burst: Time | undefined;
   readonly #onTurnEnd = () => this.#flushTurn();
 
@@ -229,7 +229,7 @@ export class Driver implements Door, LinkHandler, DiskUser {
   received(from: NodeId, message: Message): void {
     if (this.#state !== "running") return;
     try {
-      this.#core.receive(from, message, this.#now());
+      this.#core.receive(from, message, this.#burst ?? this.#now());
     } catch (error) {
       this.#fail(error);
     }

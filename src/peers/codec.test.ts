@@ -176,6 +176,7 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     ...head,
     entries,
     commitSeq: natural,
+    ackSeq: natural,
     appliesBelow: natural,
     wallMs: time,
   }),
@@ -186,7 +187,10 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
     fromSeq: natural,
     wallMs: time,
   }),
-  ack: fc.record({ kind: fc.constant("ack"), ...head, seq: natural }),
+  acks: fc.record({
+    kind: fc.constant("acks"),
+    acks: fc.array(fc.record({ ...head, seq: natural }), { maxLength: 4 }),
+  }),
   position: fc.record({
     kind: fc.constant("position"),
     ...head,
@@ -417,7 +421,7 @@ describe("peer codec", () => {
 
   it("leaves the batch whole when a message is too large", () => {
     const encoder = new FrameEncoder(1000);
-    const small: Message = { kind: "ack", shard: 1, epoch: 2, seq: 3 };
+    const small: Message = { kind: "acks", acks: [{ shard: 1, epoch: 2, seq: 3 }] };
     encoder.append(small);
     assert.throws(
       () =>

@@ -20,7 +20,7 @@ import {
   writeStamp,
   writeStampRecords,
 } from "../replica/entry-codec.ts";
-import type { EpochRow, Heartbeat, Message, ShardBeat } from "../replica/messages.ts";
+import type { Ack, EpochRow, Heartbeat, Message, ShardBeat } from "../replica/messages.ts";
 import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 import type { Request } from "../replica/ports.ts";
 import { malformed, PeerProtocolError } from "./errors.ts";
@@ -65,7 +65,7 @@ const KIND = {
   heartbeat: 1,
   append: 2,
   epochStart: 3,
-  ack: 4,
+  acks: 4,
   position: 5,
   fetch: 6,
   tail: 7,
@@ -202,6 +202,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.shard);
       writer.varint(message.epoch);
       writer.varint(message.commitSeq);
+      writer.varint(message.ackSeq);
       writer.varint(message.appliesBelow);
       writer.f64(message.wallMs);
       message.entries.write(writer);
@@ -214,11 +215,14 @@ function writeMessage(writer: ByteWriter, message: Message): void {
       writer.varint(message.fromSeq);
       writer.f64(message.wallMs);
       return;
-    case "ack":
-      writer.u8(KIND.ack);
-      writer.varint(message.shard);
-      writer.varint(message.epoch);
-      writer.varint(message.seq);
+    case "acks":
+      writer.u8(KIND.acks);
+      writer.varint(message.acks.length);
+      for (const { shard, epoch, seq } of message.acks) {
+        writer.varint(shard);
+        writer.varint(epoch);
+        writer.varint(seq);
+      }
       return;
     case "position":
       writer.u8(KIND.position);
@@ -353,6 +357,7 @@ function readMessage(reader: ByteReader): Message {
         shard: reader.varint(),
         epoch: reader.varint(),
         commitSeq: reader.varint(),
+        ackSeq: reader.varint(),
         appliesBelow: reader.varint(),
         wallMs: reader.time(),
         entries: EntryBatch.read(reader),
@@ -366,13 +371,8 @@ function readMessage(reader: ByteReader): Message {
         fromSeq: reader.varint(),
         wallMs: reader.time(),
       };
-    case KIND.ack:
-      return {
-        kind: "ack",
-        shard: reader.varint(),
-        epoch: reader.varint(),
-        seq: reader.varint(),
-      };
+    case KIND.acks:
+      return { kind: "acks", acks: readAcks(reader) };
     case KIND.position:
       return {
         kind: "position",
@@ -561,6 +561,14 @@ function writeEpochs(writer: ByteWriter, epochs: readonly EpochRow[]): void {
     writer.varint(epoch);
     writer.varint(firstSeq);
   }
+}
+
+function readAcks(reader: ByteReader): readonly Ack[] {
+  const acks: Ack[] = [];
+  for (let left = reader.count(3); left > 0; left--) {
+    acks.push({ shard: reader.varint(), epoch: reader.varint(), seq: reader.varint() });
+  }
+  return acks;
 }
 
 function readEpochs(reader: ByteReader): readonly EpochRow[] {

@@ -160,7 +160,7 @@ describe("wire versions", () => {
           return new Set(two.received.map(({ kind }) => kind)).size === 2;
         });
         assert.deepEqual(
-          two.received.find(({ kind }) => kind === "ack"),
+          two.received.find(({ kind }) => kind === "acks"),
           ack(5),
         );
         assert.deepEqual([...one.logged, ...two.logged], []);

@@ -27,7 +27,9 @@ const big = (counter: number, bytes: number): Message => ({
   reply: "x".repeat(bytes),
 });
 const seqs = (side: Side): number[] =>
-  side.received.flatMap((message) => (message.kind === "ack" ? [message.seq] : []));
+  side.received.flatMap((message) =>
+    message.kind === "acks" ? message.acks.map(({ seq }) => seq) : [],
+  );
 
 describe("peer links", () => {
   it("connect, tell the incarnation, and carry messages in order both ways", async () => {
@@ -49,7 +51,7 @@ describe("peer links", () => {
     );
     assert.deepEqual(
       new Set(a.received.map((message) => message.kind)),
-      new Set(["heartbeat", "ack"]),
+      new Set(["heartbeat", "acks"]),
     );
   });
 

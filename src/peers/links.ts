@@ -36,6 +36,9 @@ export interface LinkHandler {
   connected(peer: NodeId, incarnation: Incarnation): void;
   disconnected(peer: NodeId): void;
   received(from: NodeId, message: Message): void;
+  /** All that is `received` until `endBurst` was there before this call, so that one reading of the clock does for it. */
+  beginBurst(): void;
+  endBurst(): void;
 }
 
 /** Where the links report what an operator may want to know. */
@@ -812,6 +815,7 @@ export class Links {
     const { handler } = this.#options;
     const isHeartbeatLane = lane.channel === "heartbeat";
     if (!isHeartbeatLane) this.#beginTurn();
+    handler.beginBurst();
     try {
       line.decoder.push(chunk, (message) => {
         if ((message.kind === "heartbeat") !== isHeartbeatLane) {
@@ -829,6 +833,8 @@ export class Links {
         error: error.message,
       });
       this.#lineDown(peer, lane, line);
+    } finally {
+      handler.endBurst();
     }
     if (!isHeartbeatLane && lane.line === line) this.#maybeRest(line.socket);
   }

@@ -46,6 +46,8 @@ export function createSide(nodeId: string, options: Partial<LinksOptions> = {}):
       connected: (peer, incarnation) => events.push(`+${peer}@${incarnation}`),
       disconnected: (peer) => events.push(`-${peer}`),
       received: (_from, message) => received.push(message),
+      beginBurst: () => undefined,
+      endBurst: () => undefined,
     },
     log: (level, text, fields) => {
       if (level === "warn" || level === "error") logged.push(text);
@@ -100,7 +102,10 @@ export async function pair(
   return [a, b];
 }
 
-export const ack = (seq: number): Message => ({ kind: "ack", shard: 0, epoch: 1, seq });
+export const ack = (seq: number): Message => ({
+  kind: "acks",
+  acks: [{ shard: 0, epoch: 1, seq }],
+});
 
 export const beat: Heartbeat = {
   kind: "heartbeat",

@@ -20,7 +20,7 @@ import { CopyTurns } from "./copy-turns.ts";
 import { EarlyMessages } from "./early-messages.ts";
 import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Heartbeat, Message } from "./messages.ts";
+import type { Ack, Heartbeat, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request } from "./ports.ts";
 import { ReadBalancer } from "./read-balancer.ts";
@@ -139,6 +139,8 @@ export class Core implements CoreSurface, Host {
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
+  /** Of this turn, by whom they are for. */
+  readonly #acks = new Map<NodeId, Ack[]>();
   #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
@@ -214,6 +216,12 @@ export class Core implements CoreSurface, Host {
 
   send(to: NodeId, message: Message): void {
     if (to !== this.nodeId) this.#messages.push({ to, message });
+  }
+
+  acknowledge(to: NodeId, ack: Ack): void {
+    const acks = this.#acks.get(to);
+    if (acks === undefined) this.#acks.set(to, [ack]);
+    else acks.push(ack);
   }
 
   answer(operation: Operation, reply: Reply): void {
@@ -324,6 +332,9 @@ export class Core implements CoreSurface, Host {
       case "heartbeat":
         this.#onHeartbeat(from, message);
         break;
+      case "acks":
+        for (const ack of message.acks) this.#onAck(from, ack);
+        break;
       case "fetch-configuration":
         if (this.#configuration !== undefined && this.mutant !== "keeps-configuration") {
           this.send(from, { kind: "configuration", configuration: this.#configuration });
@@ -345,6 +356,13 @@ export class Core implements CoreSurface, Host {
         else shard.receive(from, message);
       }
     }
+  }
+
+  /** What concerns a shard that is not here yet is lost: heartbeats say it again. */
+  #onAck(from: NodeId, ack: Ack): void {
+    const shard = this.#shards[ack.shard];
+    if (shard === undefined || ack.epoch > shard.epoch) this.askConfiguration(from);
+    shard?.onAck(from, ack);
   }
 
   submit(operation: Operation, time: Time): void {
@@ -527,6 +545,8 @@ export class Core implements CoreSurface, Host {
       this.#touched.clear();
       for (const id of touched) this.#shards[id]?.flush();
     }
+    for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });
+    this.#acks.clear();
     for (const [node, peer] of this.#peers) {
       if (!peer.isBeatDue) continue;
       peer.isBeatDue = false;

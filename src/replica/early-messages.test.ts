@@ -2,14 +2,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 
-const ack = (shard: number, seq: number): ShardMessage => ({ kind: "ack", shard, epoch: 2, seq });
+const redirect = (shard: number, counter: number): ShardMessage => ({
+  kind: "redirect",
+  shard,
+  epoch: 2,
+  counter,
+});
 
 test("messages about a shard wait until it is known, and are lost with their link", () => {
   const early = new EarlyMessages();
-  early.add("n1", ack(7, 1));
-  early.add("n2", ack(8, 2));
-  early.add("n2", ack(7, 3));
-  early.add("n3", ack(7, 4));
+  early.add("n1", redirect(7, 1));
+  early.add("n2", redirect(8, 2));
+  early.add("n2", redirect(7, 3));
+  early.add("n3", redirect(7, 4));
   assert.deepEqual(
     early.take(() => false),
     [],
@@ -19,18 +24,18 @@ test("messages about a shard wait until it is known, and are lost with their lin
   assert.deepEqual(
     taken.map(({ from, message }) => [from, message]),
     [
-      ["n1", ack(7, 1)],
-      ["n2", ack(7, 3)],
+      ["n1", redirect(7, 1)],
+      ["n2", redirect(7, 3)],
     ],
   );
   assert.deepEqual(
     early.take(() => true),
-    [{ from: "n2", message: ack(8, 2) }],
+    [{ from: "n2", message: redirect(8, 2) }],
   );
 });
 
 test("they are bounded", () => {
   const early = new EarlyMessages();
-  for (let seq = 0; seq < 10_050; seq += 1) early.add("n1", ack(1, seq));
+  for (let seq = 0; seq < 10_050; seq += 1) early.add("n1", redirect(1, seq));
   assert.equal(early.take(() => true).length, 10_000);
 });

@@ -3,7 +3,7 @@
 import type { Reply } from "../data/reply.ts";
 import type { Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Message } from "./messages.ts";
+import type { Ack, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { ReadBalancer } from "./read-balancer.ts";
 import type { CoreEvent, Limits, Operation, Time } from "./surface.ts";
@@ -51,6 +51,8 @@ export interface Host {
   /** Test only: the rule that is deliberately broken. */
   readonly mutant: Mutant | undefined;
   send(to: NodeId, message: Message): void;
+  /** Acknowledges at the end of the turn, with whatever else is acknowledged then, after all that is sent. */
+  acknowledge(to: NodeId, ack: Ack): void;
   answer(operation: Operation, reply: Reply): void;
   emit(event: CoreEvent): void;
   /** Sends a heartbeat to one peer, or to all, at the next drain. */

@@ -72,6 +72,8 @@ export interface Append {
    */
   readonly appliesBelow: number;
   readonly commitSeq: number;
+  /** What the primary acknowledges itself, so that it needs no other word of that; 0 if nothing yet. */
+  readonly ackSeq: number;
   /** The primary's wall clock, ms since 1970 (R11). */
   readonly wallMs: number;
 }
@@ -88,9 +90,14 @@ export interface EpochStart {
   readonly wallMs: number;
 }
 
+/** Acknowledgements of one turn. */
+export interface Acks {
+  readonly kind: "acks";
+  readonly acks: readonly Ack[];
+}
+
 /** Cumulative acknowledgement, to every in-sync member (R2). */
 export interface Ack {
-  readonly kind: "ack";
   readonly shard: ShardId;
   readonly epoch: number;
   readonly seq: number;
@@ -251,7 +258,7 @@ export type Message =
   | Heartbeat
   | Append
   | EpochStart
-  | Ack
+  | Acks
   | Position
   | Fetch
   | Tail

@@ -17,6 +17,7 @@ import {
 } from "./configuration.ts";
 import { Courier } from "./courier.ts";
 import { Donor } from "./donor.ts";
+import type { ShardMessage } from "./early-messages.ts";
 import type { EntryBatch } from "./entry-batch.ts";
 import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
@@ -24,11 +25,11 @@ import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
 import { Learner } from "./learner.ts";
 import { Log } from "./log.ts";
 import type {
+  Ack,
   Append,
   CopyStart,
   Entry,
   EpochStart,
-  Message,
   Position,
   ShardBeat,
   Stamp,
@@ -685,7 +686,10 @@ export class Shard {
       ? this.startSeq >= 0 || append.epoch < this.epoch
       : this.learner.isFeeding;
     if (!isFed) return;
-    if (append.epoch === this.epoch) this.seeWall(append.wallMs);
+    if (append.epoch === this.epoch) {
+      this.seeWall(append.wallMs);
+      this.#acknowledged(this.view(from), append.ackSeq);
+    }
     const { entries } = append;
     for (let index = 0; index < entries.length; index += 1) {
       const entry = entries.entry(index);
@@ -707,7 +711,7 @@ export class Shard {
 
   // ---------------------------------------------------------------- acknowledging and committing (R3)
 
-  #onAck(from: NodeId, epoch: number, seq: number): void {
+  onAck(from: NodeId, { epoch, seq }: Ack): void {
     if (epoch !== this.epoch && this.#host.mutant !== "acks-of-any-epoch") return;
     this.#acknowledged(this.view(from), seq);
     // What is ordered and acknowledged in one turn is committed at its end.
@@ -996,13 +1000,10 @@ export class Shard {
 
   // ---------------------------------------------------------------- links, ticks, streams
 
-  receive(from: NodeId, message: Exclude<Message, { readonly kind: "heartbeat" }>): void {
+  receive(from: NodeId, message: ShardMessage): void {
     switch (message.kind) {
       case "append":
         this.#onAppend(from, message);
-        break;
-      case "ack":
-        this.#onAck(from, message.epoch, message.seq);
         break;
       case "forward":
         this.#inbox.receive(from, message);
@@ -1105,29 +1106,30 @@ export class Shard {
     this.maybeCommit();
     this.#inbox.run();
     this.courier.pump();
-    if (this.isPrimary && this.isStarted) {
-      for (const member of this.#otherMembers) this.#streamTo(member.node);
-      this.donor.flush();
+    const isAckDue = this.#ackDue && this.isStarted && this.isMember && this.ownSeq >= 0;
+    if (isAckDue) this.#ackDue = false;
+    const ack = { shard: this.id, epoch: this.epoch, seq: this.ownSeq };
+    for (const { node } of this.#otherMembers) {
+      const isTold = this.isPrimary && this.isStarted && this.#streamTo(node);
+      if (isAckDue && !isTold) this.#host.acknowledge(node, ack);
     }
-    if (this.#ackDue && this.isStarted && this.isMember) {
-      this.#ackDue = false;
-      const seq = this.ownSeq;
-      for (const member of seq < 0 ? [] : this.#otherMembers) {
-        this.#host.send(member.node, { kind: "ack", shard: this.id, epoch: this.epoch, seq });
-      }
-    }
+    if (this.isPrimary && this.isStarted) this.donor.flush();
   }
 
-  #streamTo(node: NodeId): void {
+  /** @returns whether entries were sent, and with them what this node acknowledges. */
+  #streamTo(node: NodeId): boolean {
     const view = this.view(node);
     // What is cut is committed, so the member has it, whatever its last word was.
     if (view.sentSeq !== undefined) view.sentSeq = Math.max(view.sentSeq, this.log.firstSeq - 1);
     if (view.sentSeq === view.ackSeq) view.ackMovedMs = this.#host.now.monoMs;
+    let isSent = false;
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
       const entries = this.nextEntries(view.sentSeq);
       this.sendEntries(node, entries);
       view.sentSeq += entries.length;
+      isSent = true;
     }
+    return isSent;
   }
 
   /** Entries after `seq`, as many as one message may carry. */
@@ -1138,7 +1140,17 @@ export class Shard {
   /** @param appliesBelow the first slot whose effects a learner is to leave out. */
   sendEntries(to: NodeId, entries: EntryBatch, appliesBelow = SLOT_COUNT): void {
     const { commitSeq, wallMs, epoch, id: shard } = this;
-    this.#host.send(to, { kind: "append", shard, epoch, entries, appliesBelow, commitSeq, wallMs });
+    const ackSeq = Math.max(0, this.ownSeq);
+    this.#host.send(to, {
+      kind: "append",
+      shard,
+      epoch,
+      entries,
+      appliesBelow,
+      commitSeq,
+      ackSeq,
+      wallMs,
+    });
   }
 }
 

@@ -47,8 +47,8 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "strace", debian: "strace" },
 ];
 
-/** Of the files of integration tests, those that measure times or rates, or keep all processors busy: nothing else may run. */
-const ALONE = ["catching-up", "consistency", "etcd", "failures", "network", "slow-machines"];
+/** Of the files of integration tests, those that measure times or keep all processors busy: nothing else runs beside them. */
+const ALONE = ["catching-up", "consistency", "etcd", "failures", "network-gaps"];
 
 const scope = process.argv[2];
 if (scope !== "all" && scope !== "quick") {

@@ -8,27 +8,15 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
-import { type TestContext, test } from "node:test";
-import { bedTrouble, memberOf } from "../../src/cli/bed/bed.ts";
-import { BedNetwork } from "../../src/cli/bed/network.ts";
-import { median } from "../../src/cli/check/gaps.ts";
+import { test } from "node:test";
+import { memberOf } from "../../src/cli/bed/bed.ts";
 import { bothWays } from "../../src/cli/check/net-faults.ts";
 import { killNode, startNode } from "../../src/cli/cluster-state.ts";
+import { check, lacksBed, startBed } from "../support/bed.ts";
 import { dataDirectory } from "../support/data-dir.ts";
-import {
-  type Client,
-  HOTHOT,
-  lacks,
-  nodeAt,
-  run,
-  sleep,
-  startTestCluster,
-  type TestCluster,
-  until,
-} from "./harness.ts";
+import { type Client, lacks, run, sleep, type TestCluster, until } from "./harness.ts";
 
-const trouble = await bedTrouble();
-const skip = trouble === undefined ? false : `no bed can be made here: ${trouble}`;
+const skip = await lacksBed();
 
 /** What a node that cannot serve says; nothing else will do. */
 const CLEAR_REFUSAL = /^(TRYAGAIN|UNCERTAIN) /;
@@ -217,33 +205,6 @@ for (const { what, impairment, doubts } of BAD_LINES) {
   });
 }
 
-/** Runs of a check, and what each takes, s: faults alternate, and a slow machine makes few in that time. */
-const GAP_RUNS_MAX = 4;
-const GAP_RUN_S = 16;
-
-test("gap-under-550ms: silent power-off and link down", { skip, timeout: 240_000 }, async (t) => {
-  const { cluster } = await startBed(t, 3);
-  const settings = (await cluster.status(0)).configuration?.settings;
-  assert.ok(settings !== undefined);
-  // What the configured times alone cost; the rest is the swap, and how busy this machine is.
-  const detectionMs = settings.leaseMs * (1 + settings.driftBound) + settings.heartbeatMs;
-  const bound = 4 * detectionMs;
-  const kinds = ["power-off", "link-down"] as const;
-  const gaps = new Map<string, number[]>(kinds.map((kind) => [kind, []]));
-  const suffices = (of: readonly number[]): boolean =>
-    of.length >= 2 && (median(of) ?? bound) < bound;
-  for (let run = 1; run <= GAP_RUNS_MAX && ![...gaps.values()].every(suffices); run += 1) {
-    const args = ["--duration", String(GAP_RUN_S), "--nemesis", kinds.join(",")];
-    const { faults } = await check(t, cluster, ...args);
-    for (const { kind, gapMs } of faults) gaps.get(kind)?.push(gapMs);
-  }
-  for (const [kind, found] of gaps) {
-    const text = `${kind}: gaps, ms: ${found.map((gap) => Math.round(gap)).join(", ")}; detection alone takes ${detectionMs}`;
-    t.diagnostic(text);
-    assert.ok(suffices(found), text);
-  }
-});
-
 test("hothot check --nemesis net: every kind of trouble, and no wrong answer", {
   skip,
   timeout: 240_000,
@@ -365,50 +326,6 @@ async function sendPackets(
   } finally {
     receiver.kill("SIGKILL");
   }
-}
-
-/** What these tests read of a report. */
-interface Report {
-  readonly acknowledgedWritesMissing: number;
-  readonly errors: readonly unknown[];
-  readonly faults: readonly {
-    readonly kind: string;
-    readonly what: string;
-    readonly gapMs: number;
-    readonly errorsElsewhere: number;
-  }[];
-  readonly kinds: readonly unknown[];
-  readonly reproduce: string;
-}
-
-/** Runs `hothot check`, which has to find that all holds. No bound on the gap, unless given: the machine may be busy. */
-async function check(t: TestContext, cluster: TestCluster, ...args: string[]): Promise<Report> {
-  const run = await cluster.hothot(
-    "check",
-    "--max-gap-ms",
-    "0",
-    "--clients",
-    "12",
-    "--json",
-    ...args,
-  );
-  assert.equal(run.status, 0, run.stdout + run.stderr);
-  const report: Report = JSON.parse(run.stdout);
-  t.diagnostic(report.reproduce);
-  t.diagnostic(JSON.stringify(report.kinds));
-  return report;
-}
-
-async function startBed(
-  t: TestContext,
-  nodes: number,
-  args: readonly string[] = [],
-): Promise<{ readonly cluster: TestCluster; readonly network: BedNetwork }> {
-  const cluster = await startTestCluster(t, { nodes, args: ["--bed", ...args] });
-  const { bed } = cluster.state;
-  assert.ok(bed !== undefined);
-  assert.notEqual(nodeAt(cluster.state, 0).host, nodeAt(cluster.state, 1).host);
-  return { cluster, network: new BedNetwork(bed, HOTHOT) };
 }
 
 /** Counters that are only written at healthy nodes, each by one writer at a time, and read wherever it may be wrong. */

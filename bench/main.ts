@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { MAIN_CELLS } from "./cells.ts";
 import { Generators } from "./generator-process.ts";
+import { countOf } from "./options.ts";
 import { chosen, FULL, findSystem, QUICK, type Section, sectionsNamed, withBase } from "./plan.ts";
 import { providePrograms } from "./programs.ts";
 import { markdownOf, summaryOf } from "./report/markdown.ts";
@@ -173,12 +174,6 @@ function outputRoot(): string | undefined {
 }
 
 /** @throws Error if an option is no number above 0. */
-function countOf(name: string, text: string): number {
-  const count = Number(text);
-  if (count > 0) return count;
-  throw new Error(`--${name} has to be a number above 0`);
-}
-
 function planned(): { readonly sections: readonly Section[]; readonly studies: readonly Study[] } {
   if (values.systems !== undefined || values.only !== undefined) {
     const systems = values.systems?.split(",") ?? ["hothot3", "redis-wait2"];

@@ -49,6 +49,8 @@ export interface RunOptions {
   /** How often a disturbed measurement is tried. */
   readonly attempts: number;
   readonly report: (line: string) => void;
+  /** Variables of the environment of HotHot's processes beside the usual ones. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** The set-ups that run, and the generators that load them. */
@@ -72,8 +74,8 @@ export class Runner {
     if (this.#setups.has(kind)) return;
     const dir = join(this.#options.dataRoot, kind.name);
     mkdirSync(dir, { recursive: true });
-    const { hothot, isPlain } = this.#options;
-    const setup = await kind.start({ dir, hothot, isPlain });
+    const { hothot, isPlain, environment = {} } = this.#options;
+    const setup = await kind.start({ dir, hothot, isPlain, environment });
     this.#setups.set(kind, setup);
     this.#options.report(`started ${kind.name}: ${kind.description}`);
   }

@@ -53,7 +53,7 @@ export function hothotSetup(
 }
 
 async function start(
-  { dir, isPlain }: SetupOptions,
+  { dir, isPlain, environment = {} }: SetupOptions,
   script: string,
   options: HothotOptions,
 ): Promise<Setup> {
@@ -74,6 +74,7 @@ async function start(
       ...(options.args ?? []),
     ],
     dir,
+    environment,
   });
   try {
     const isOver = /Stop it with Ctrl-C\.|^hothot: /m;

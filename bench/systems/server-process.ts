@@ -22,6 +22,8 @@ export interface Launch {
   readonly args: readonly string[];
   /** Where its output goes, as `NAME.log`. */
   readonly dir: string;
+  /** Variables of its environment beside the usual ones. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const children = new Set<ChildProcess>();
@@ -37,7 +39,12 @@ export async function startProcess(launch: Launch): Promise<ServerProcess> {
     cwd: dir,
     stdio: ["ignore", log, log],
     // What the environment says of a server is meant for another one.
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], LC_ALL: "C" },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      LC_ALL: "C",
+      ...launch.environment,
+    },
   });
   closeSync(log);
   children.add(child);

@@ -47,6 +47,8 @@ export interface SetupOptions {
   readonly hothot: string;
   /** Keeps HotHot's nodes from raising their priority above that of their peers. */
   readonly isPlain: boolean;
+  /** Variables of the environment of HotHot's processes beside the usual ones. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Waits until a condition holds; what it throws counts as not yet. @throws Error if it does not in time. */

@@ -151,12 +151,25 @@ export class Courier {
   }
 
   submit(operation: Operation): void {
+    if (!operation.request.isWrite && this.#answersAtOnce(operation)) return;
     this.#submitted += 1;
     const session = this.#session(operation.session);
     const pending = new Pending(operation, session, this.#submitted, this.#host.now.monoMs);
     this.#undecided.set(pending.index, pending);
     session.add(pending);
     if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
+  }
+
+  /** The common case of a read: nothing of its session is undecided, and all that it sees is committed. */
+  #answersAtOnce(operation: Operation): boolean {
+    const shard = this.#shard;
+    if ((this.#sessions.get(operation.session)?.undecided ?? 0) > 0) return false;
+    if (!shard.isMember || !shard.isStarted || shard.isLeaving || !shard.hasLease) return false;
+    const outcome = shard.read(operation.request);
+    if (outcome === undefined || shard.waitSeq(outcome.readSeq) > shard.commitSeq) return false;
+    this.#host.counters.localReads += 1;
+    this.#host.answer(operation, outcome.reply);
+    return true;
   }
 
   #session(id: number): Session {

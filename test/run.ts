@@ -48,7 +48,7 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
 ];
 
 /** Of the files of integration tests, those that measure times or keep all processors busy: nothing else runs beside them. */
-const ALONE = ["catching-up", "consistency", "etcd", "failures", "network-gaps"];
+const ALONE = ["catching-up", "consistency", "etcd", "gaps"];
 
 const scope = process.argv[2];
 if (scope !== "all" && scope !== "quick") {

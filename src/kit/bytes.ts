@@ -58,6 +58,11 @@ export class ByteWriter {
     this.#length += 4;
   }
 
+  /** Copies everything written to `target` from `offset` on. */
+  copyTo(target: Buffer, offset: number): void {
+    this.#buffer.copy(target, offset, 0, this.#length);
+  }
+
   /** Overwrites four bytes written earlier by `u32`. */
   u32At(offset: number, value: number): void {
     this.#view.setUint32(offset, value, true);

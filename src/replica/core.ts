@@ -144,7 +144,9 @@ export class Core implements CoreSurface, Host {
   #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
-  readonly #touched = new Set<ShardId>();
+  /** Shards that have something to send or to try again, each once. */
+  #touched: ShardId[] = [];
+  readonly #isTouched: boolean[] = [];
   #copyTurns = 0;
 
   #lastTickMs: number | undefined;
@@ -299,7 +301,9 @@ export class Core implements CoreSurface, Host {
   }
 
   touch(shard: ShardId): void {
-    this.#touched.add(shard);
+    if (this.#isTouched[shard] === true) return;
+    this.#isTouched[shard] = true;
+    this.#touched.push(shard);
   }
 
   // ---------------------------------------------------------------- ways in
@@ -540,9 +544,10 @@ export class Core implements CoreSurface, Host {
 
   drain(): Output {
     this.#copyTurns = COPY_CHUNKS_PER_DRAIN;
-    for (let round = 0; this.#touched.size > 0 && round < 8; round += 1) {
-      const touched = [...this.#touched];
-      this.#touched.clear();
+    for (let round = 0; this.#touched.length > 0 && round < 8; round += 1) {
+      const touched = this.#touched;
+      this.#touched = [];
+      for (const id of touched) this.#isTouched[id] = false;
       for (const id of touched) this.#shards[id]?.flush();
     }
     for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });

@@ -60,8 +60,9 @@ class Pending {
   needsLease = false;
   /** Reads of the same session that are to see this write and nothing later of the session. */
   attached: Pending[] | undefined = undefined;
-  /** The next that waits for the same seq; after the last comes the first. */
+  /** The next that waits for the same seq; at the first of them, also the last. */
   nextWaiting: Pending | undefined = undefined;
+  lastWaiting: Pending | undefined = undefined;
   /** Of a write, the session's other undecided writes beside it. */
   previousWrite: Pending | undefined = undefined;
   nextWrite: Pending | undefined = undefined;
@@ -141,7 +142,7 @@ export class Courier {
   #held: Pending[] = [];
   /** Sessions of which something had to be held (again) since the last pumping began. */
   readonly #blocked = new Set<number>();
-  /** The last of those that wait for a seq, by that seq. */
+  /** The first of those that wait for a seq, by that seq. */
   readonly #committing = new Window<Pending>();
   #leaseWaiters: Pending[] = [];
 
@@ -373,10 +374,11 @@ export class Courier {
   }
 
   #waitForCommit(pending: Pending): void {
-    const last = this.#committing.get(pending.waitSeq);
-    pending.nextWaiting = last === undefined ? pending : last.nextWaiting;
-    if (last !== undefined) last.nextWaiting = pending;
-    this.#committing.set(pending.waitSeq, pending);
+    pending.nextWaiting = undefined;
+    const first = this.#committing.get(pending.waitSeq);
+    if (first === undefined) this.#committing.set(pending.waitSeq, pending);
+    else if (first.lastWaiting !== undefined) first.lastWaiting.nextWaiting = pending;
+    (first ?? pending).lastWaiting = pending;
   }
 
   #release(pending: Pending): void {
@@ -477,19 +479,24 @@ export class Courier {
   }
 
   committed(seq: number, isBelowMin: boolean): void {
-    const last = this.#committing.get(seq);
-    if (last === undefined) return;
+    const first = this.#committing.get(seq);
+    if (first === undefined) return;
     this.#committing.delete(seq);
-    for (const pending of waitingBehind(last)) {
-      if (pending.state !== "ordered") continue;
-      const isDoubtful =
-        isBelowMin &&
-        pending.isWrite &&
-        !this.#shard.isAsync &&
-        this.#host.mutant !== "below-min-answers-ok";
-      if (isDoubtful) this.#finish(pending, UNCERTAIN_BELOW_MIN);
-      else this.#release(pending);
+    for (let pending: Pending | undefined = first; pending !== undefined; ) {
+      const next: Pending | undefined = pending.nextWaiting;
+      if (pending.state === "ordered") this.#becameCommitted(pending, isBelowMin);
+      pending = next;
     }
+  }
+
+  #becameCommitted(pending: Pending, isBelowMin: boolean): void {
+    const isDoubtful =
+      isBelowMin &&
+      pending.isWrite &&
+      !this.#shard.isAsync &&
+      this.#host.mutant !== "below-min-answers-ok";
+    if (isDoubtful) this.#finish(pending, UNCERTAIN_BELOW_MIN);
+    else this.#release(pending);
   }
 
   /** A replica's answer by message, in the present epoch. */
@@ -577,7 +584,7 @@ export class Courier {
       this.#stamped.delete(counter);
       other.#stamped.set(counter, pending);
     }
-    const waiting = [...this.#committing.entries()].flatMap(([, last]) => waitingBehind(last));
+    const waiting = [...this.#committing.entries()].flatMap(([, first]) => waitingFrom(first));
     this.#committing.clear();
     for (const pending of waiting) {
       if (pending.state === "ordered") (given.has(pending) ? other : this).#waitForCommit(pending);
@@ -712,13 +719,11 @@ function hasLaterWrite(session: Session, read: Pending): boolean {
   return session.lastWrite !== undefined && session.lastWrite.index > read.index;
 }
 
-/** All that wait for the seq of the last of them, in the order in which they came. */
-function waitingBehind(last: Pending): readonly Pending[] {
+/** All that wait for the seq of the first of them, in the order in which they came. */
+function waitingFrom(first: Pending): readonly Pending[] {
   const waiting: Pending[] = [];
-  let pending = last.nextWaiting;
-  for (; pending !== undefined && pending !== last; pending = pending.nextWaiting) {
-    waiting.push(pending);
+  for (let each: Pending | undefined = first; each !== undefined; each = each.nextWaiting) {
+    waiting.push(each);
   }
-  waiting.push(last);
   return waiting;
 }

@@ -69,10 +69,15 @@ export class Log {
       this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
       if (this.#epochs.length > EPOCHS_KEPT) this.#epochs.shift();
     }
-    const { buffer, start, end } = encoded ?? encode(entry);
-    const length = end - start;
+    if (encoded === undefined) {
+      writer.reset(true);
+      writeEntry(writer, entry);
+    }
+    const length = encoded?.length ?? writer.length;
     const chunk = this.#room(length);
-    buffer.copy(chunk, this.#end % CHUNK_BYTES, start, end);
+    const at = this.#end % CHUNK_BYTES;
+    if (encoded === undefined) writer.copyTo(chunk, at);
+    else encoded.buffer.copy(chunk, at, encoded.start, encoded.end);
     this.#lastSeq = entry.seq;
     if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
     const place = entry.seq & (this.#starts.length - 1);
@@ -218,11 +223,4 @@ export class Log {
     this.#lastSeq = seq;
     this.#epochs = [...epochs];
   }
-}
-
-/** @returns bytes that are valid until the next call. */
-function encode(entry: Entry): Bytes {
-  writer.reset(true);
-  writeEntry(writer, entry);
-  return new Bytes(writer.bytes(), 0, writer.length);
 }

@@ -26,6 +26,13 @@ const ASTERISK = 42;
 const ZERO = 48;
 /** Digits of a number in a header that is read at once. */
 const DIGITS_MAX = 9;
+/**
+ * Bytes of commands for each start or end of an argument, as many clients send them: an array that grows with each makes
+ * garbage of several times its length.
+ */
+const PLACE_BYTES = 12;
+/** Places that are made at first; more come as they are needed. */
+const PLACES_MAX = 512;
 
 /** Redis's default `proto-max-bulk-len`, but never more than a string of this platform can hold. */
 export const BULK_BYTES_MAX = Math.min(512 * 1024 * 1024, constants.MAX_STRING_LENGTH);
@@ -69,8 +76,9 @@ export class RequestParser {
   /** Bytes that are still to come of a line end. Redis does not look at them; we do, for a wrong length shows here. */
   #lineEndLeft = 0;
   #line = "";
-  /** Of the commands of this chunk that were whole in it. */
+  /** Of the commands of this chunk that were whole in it, and how much of it they take. */
   #spans: number[] = [];
+  #spansUsed = 0;
   /** Of the command that is gathered. */
   #gathered: number[] = [];
   #argsLeft = 0;
@@ -123,7 +131,9 @@ export class RequestParser {
     this.#position = start;
     this.#limit = end;
     // What was taken from the chunk before may still need its own.
-    if (this.#spans.length > 0) this.#spans = [];
+    if (this.#spansUsed === 0) return;
+    this.#spans = [];
+    this.#spansUsed = 0;
   }
 
   /**
@@ -136,8 +146,13 @@ export class RequestParser {
     this.#cursor = this.#position;
     const count = this.#readWholeHeader(ASTERISK);
     if (count < 1 || count > MULTIBULK_COUNT_MAX) return undefined;
+    const first = this.#spansUsed;
+    if (this.#spans.length === 0) {
+      const places = Math.ceil((limit - this.#position) / PLACE_BYTES);
+      this.#spans = new Array(Math.min(places, PLACES_MAX));
+    }
     const spans = this.#spans;
-    const first = spans.length;
+    let used = first;
     let bytes = 0;
     for (let index = 0; index < count; index += 1) {
       const length = this.#readWholeHeader(DOLLAR);
@@ -147,13 +162,15 @@ export class RequestParser {
       const isAllowed = length <= this.bulkBytesMax && bytes <= REQUEST_BYTES_MAX;
       const isHere = length >= 0 && end + 2 <= limit;
       if (!isAllowed || !isHere || chunk[end] !== CARRIAGE_RETURN || chunk[end + 1] !== LINE_FEED) {
-        spans.length = first;
         return undefined;
       }
-      spans.push(start, end);
+      spans[used] = start;
+      spans[used + 1] = end;
+      used += 2;
       this.#cursor = end + 2;
     }
     this.#position = this.#cursor;
+    this.#spansUsed = used;
     return new Command(chunk, spans, first, count);
   }
 

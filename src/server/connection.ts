@@ -107,6 +107,7 @@ export class Connection implements Client, Waiter, Sender {
   #isClosed = false;
   #hasInputEnded = false;
   #isProcessing = false;
+  #isReading = true;
   #isFlushPlanned = false;
   readonly #onSent = () => this.#onWritten();
 
@@ -254,7 +255,11 @@ export class Connection implements Client, Waiter, Sender {
     if (this.#parser.hasBytesLeft) this.#takeRequests();
     this.#isProcessing = false;
     if (this.#isClosed || this.#isClosing) return;
-    if (this.#mayTakeRequest && !this.#isWaiting) this.#socket.resume();
+    const reads = this.#mayTakeRequest && !this.#isWaiting;
+    // Even to go on as it is takes a socket some time.
+    if (reads === this.#isReading) return;
+    this.#isReading = reads;
+    if (reads) this.#socket.resume();
     else this.#socket.pause();
   }
 
@@ -397,7 +402,7 @@ export class Connection implements Client, Waiter, Sender {
   /** The socket has taken a write: there may be room for what waited for it. */
   #onWritten(): void {
     const isWaiting = this.#first?.isAnswered === true || this.#hasInputEnded;
-    if (isWaiting || this.#socket.isPaused()) this.#planFlush();
+    if (isWaiting || !this.#isReading) this.#planFlush();
   }
 
   #maybeEnd(): void {

@@ -51,5 +51,5 @@ export const scenario: Scenario = {
     },
   },
   seeds: 9,
-  mutants: [{ mutant: "first-disk-wins", seeds: 3 }],
+  mutants: [{ mutant: "first-disk-wins", seeds: 9 }],
 };

@@ -6,7 +6,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { openRegister, RegisterAddressError } from "../register/open-register.ts";
 import { initialConfiguration } from "../register/placement.ts";
 import { type Register, RegisterError } from "../register/register.ts";
-import type { Configuration, NodeRecord } from "../replica/configuration.ts";
+import { type Configuration, NODES_MAX, type NodeRecord } from "../replica/configuration.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
 import { CliError } from "./cli-error.ts";
 import { addClusterOptions, type ClusterFlags, settingsOf } from "./cluster-options.ts";
@@ -23,8 +23,6 @@ interface InitOptions extends ClusterFlags {
   readonly cluster?: string;
 }
 
-/** As in any configuration. */
-const NODES_MAX = 256;
 const PORT_MAX = 65_535;
 /** How long the register may take to answer, ms. */
 const REGISTER_MS_MAX = 10_000;

@@ -67,6 +67,10 @@ export class ShardEngine implements StateMachine {
     this.#keyspace.clear();
   }
 
+  sweep(): void {
+    this.#keyspace.sweep();
+  }
+
   copyOut(
     fromSlot: number,
     bytesMax: number,

@@ -55,6 +55,11 @@ export class ExpiryHeap {
     this.#rise(this.#size - 1, reference, atMs);
   }
 
+  /** Whether the record is in it, at `place`; of records whose cells are in use only. */
+  has(reference: number, place: number): boolean {
+    return place < this.#size && this.#reference(place) === reference;
+  }
+
   /** When the key of the record at `place` ends, ms since 1970. */
   atMs(place: number): number {
     return (this.#pieces[place >> PIECE_BITS] as Piece).times[place & PIECE_MASK] as number;
@@ -95,9 +100,9 @@ export class ExpiryHeap {
     return this.#size === 0 ? 0 : this.#reference(0);
   }
 
-  clear(): void {
-    this.#pieces.length = 0;
-    this.#size = 0;
+  /** When the key of that record ends, ms since 1970; later than any time if none does. */
+  get firstMs(): number {
+    return this.#size === 0 ? Number.POSITIVE_INFINITY : this.atMs(0);
   }
 
   #reference(place: number): number {

@@ -161,7 +161,8 @@ function runIn(keyspace: Keyspace, it: Step): unknown {
       return keyspace.addBytes(bytes, 1, last, it.delta);
     case "due": {
       const before = keyspace.size;
-      keyspace.expireDue(before);
+      // Of ends that lie mixed with another part's, one call sees no more than some.
+      for (let i = 0; i < 4; i++) keyspace.expireDue(before);
       return before - keyspace.size;
     }
     case "flush":
@@ -252,6 +253,152 @@ test("copies and parts are equal, wherever the slots are divided", () => {
       assert.equal(from.size + part.size, model.keys.size);
     }),
     { numRuns: 50 },
+  );
+});
+
+type Change =
+  | { readonly kind: "step"; readonly it: Step }
+  | { readonly kind: "divide"; readonly at: number }
+  | { readonly kind: "drop" | "sweep"; readonly which: number };
+
+const which = fc.nat();
+const changes: fc.Arbitrary<Change[]> = fc.array(
+  fc.oneof(
+    { weight: 40, arbitrary: fc.record({ kind: fc.constant("step" as const), it: step }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant("step" as const),
+        it: fc.record({ kind: fc.constant("flush" as const), key }),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant("divide" as const),
+        // Right beside a slot with several keys, too, and where two pages of the lists meet.
+        at: fc.oneof(
+          fc.integer({ min: 1, max: 16_383 }),
+          fc.constantFrom(slotOf("{t}"), slotOf("{t}") + 1, 8_192),
+        ),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("drop" as const), which }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant("sweep" as const), which }) },
+  ),
+  { minLength: 60, maxLength: 250, size: "max" },
+);
+
+/** Keys and values that are in one of the parts, and a model of that one alone. */
+interface Part {
+  keyspace: Keyspace;
+  model: Model;
+}
+
+function partOf(parts: readonly Part[], slot: number): Part {
+  const found = parts.find(
+    ({ keyspace }) => slot >= keyspace.firstSlot && slot <= keyspace.lastSlot,
+  );
+  assert.ok(found !== undefined);
+  return found;
+}
+
+function divideOff({ keyspace, model }: Part, at: number): Part {
+  const bytes = keyspace.upkeep.bytes;
+  const other = { keyspace: keyspace.divide(at), model: new Model() };
+  for (const [name, record] of model.keys) {
+    if (slotOf(name) < at) continue;
+    model.keys.delete(name);
+    other.model.keys.set(name, record);
+  }
+  if (keyspace.size > 0 && other.keyspace.size > 0) {
+    assert.ok(keyspace.upkeep.bytes <= bytes, "no record is moved");
+  }
+  return other;
+}
+
+function assertEqual({ keyspace, model }: Part): void {
+  assert.equal(keyspace.size, model.keys.size);
+  assert.deepEqual(contentOf(keyspace), contentOfModel(model));
+  const bySlot = new Map<number, number>();
+  let slot = keyspace.firstSlot;
+  keyspace.forEach(({ key: name }) => {
+    assert.ok(slotOf(name) >= slot);
+    slot = slotOf(name);
+    bySlot.set(slot, (bySlot.get(slot) ?? 0) + 1);
+  });
+  assert.ok(slot <= keyspace.lastSlot);
+  keyspace.beginRead(0);
+  for (const [each, count] of bySlot) {
+    assert.equal(keyspace.sizeOfSlot(each), count);
+    assert.equal([...keyspace.keysOfSlot(each)].length, count);
+  }
+}
+
+function copyOf(keyspace: Keyspace): Keyspace {
+  const copy = new Keyspace(keyspace);
+  for (let from = 0; from <= keyspace.lastSlot; ) {
+    const { records, nextSlot } = keyspace.copyOut(from, 1_000);
+    copy.copyIn(records);
+    from = nextSlot;
+  }
+  return copy;
+}
+
+test("whatever is divided, flushed and dropped when, no part notices any other", () => {
+  fc.assert(
+    fc.property(changes, (list) => {
+      const parts: Part[] = [{ keyspace: new Keyspace(WHOLE), model: new Model() }];
+      for (const [i, change] of list.entries()) {
+        const seq = i + 1;
+        const wallMs = 1_000 + 2 * i;
+        if (change.kind === "step") {
+          const { it } = change;
+          const { keyspace, model } = partOf(parts, slotOf(it.key));
+          keyspace.beginRun(seq, wallMs);
+          assert.deepEqual(runIn(keyspace, it), model.run(it, seq, wallMs), JSON.stringify(it));
+          // As if the division had come before the entry, whose effects stand in all logs then.
+          const { effects } = keyspace;
+          for (const other of parts) {
+            if (it.kind !== "flush" && other.keyspace !== keyspace)
+              other.keyspace.apply(effects, seq);
+          }
+          keyspace.committed(seq);
+        } else if (change.kind === "divide") {
+          const part = partOf(parts, change.at);
+          if (change.at > part.keyspace.firstSlot) parts.push(divideOff(part, change.at));
+        } else {
+          const part = parts[change.which % parts.length] as Part;
+          if (change.kind === "sweep") part.keyspace.sweep();
+          else {
+            part.keyspace.clear();
+            part.model = new Model();
+          }
+        }
+      }
+      for (const { keyspace, model } of parts) {
+        assertEqual({ keyspace: copyOf(keyspace), model });
+        for (const name of model.keys.keys()) {
+          const having = parts.filter((part) => part.keyspace.record(name) !== undefined);
+          assert.ok(having.length === 1 && having[0]?.model === model);
+        }
+      }
+      for (const { keyspace } of parts) for (let i = 0; i < 2; i++) keyspace.sweep();
+      for (const part of parts) {
+        assertEqual(part);
+        assert.equal(part.keyspace.upkeep.leftovers, 0);
+      }
+      for (const part of parts) {
+        part.keyspace.beginRun(1_000, 1_000_000);
+        runIn(part.keyspace, { kind: "due", key: "" });
+        part.model.run({ kind: "due", key: "" }, 1_000, 1_000_000);
+      }
+      for (const part of parts) {
+        assertEqual(part);
+        assert.equal(part.keyspace.upkeep.ends, 0);
+      }
+    }),
+    { numRuns: 60 },
   );
 });
 

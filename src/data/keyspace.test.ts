@@ -212,8 +212,8 @@ test("nothing is left over from keys that change, end, go and come", () => {
       else keyspace.set(key, "v", seq % 2 === 0 ? 5_000 + seq : 0);
     });
     keyspace.committed(seq - 10);
-    const { expiries, tombstones, graves, bytes } = keyspace.upkeep;
-    assert.ok(expiries <= 3 && tombstones <= 3 && graves <= 2_100, `at ${seq}`);
+    const { ends, tombstones, graves, bytes } = keyspace.upkeep;
+    assert.ok(ends <= 3 && tombstones <= 3 && graves <= 2_100, `at ${seq}`);
     assert.ok(bytes < 256 * 1024, `${bytes} bytes at ${seq}`);
   }
 });
@@ -364,7 +364,6 @@ test("a keyspace that is divided keeps all in one part or the other", () => {
         2,
       );
     assert.equal(each.upkeep.tombstones, deleted.length);
-    assert.equal(each.upkeep.expiries, ending.length);
     const ended = run(each, 9, () => each.expireDue(100), 6_000);
     assert.deepEqual(ended.map((effect) => "key" in effect && effect.key).sort(), ending.sort());
     each.committed(9);
@@ -383,4 +382,119 @@ test("a keyspace that is divided keeps all in one part or the other", () => {
     copied,
     [...before.values()].filter((record) => slotOf((record as { key: string }).key) >= at),
   );
+});
+
+test("keys end in the order of their ends in both parts, however the ends lie mixed", () => {
+  const keyspace = new Keyspace(WHOLE);
+  const at = 8_192;
+  const endOf = new Map<string, number>();
+  run(keyspace, 1, () => {
+    for (let i = 0; i < 2_000; i++) {
+      const key = `key ${i}`;
+      // Those of the upper part come first, so that the lower one finds its own behind them.
+      const endMs = (slotOf(key) < at ? 20_000 : 10_000) + ((i * 7_919) % 2_000);
+      endOf.set(key, endMs);
+      keyspace.set(key, "1", endMs);
+    }
+  });
+  const part = keyspace.divide(at);
+  // What is given another end after the division, or loses it, counts as it is then.
+  for (const each of [keyspace, part]) {
+    run(each, 2, () => {
+      for (const key of endOf.keys()) {
+        if (slotOf(key) >= at !== (each === part)) continue;
+        if (key.endsWith("4")) {
+          each.expire(key, 15_000);
+          endOf.set(key, 15_000);
+        } else if (key.endsWith("5")) {
+          each.expire(key, 0);
+          endOf.delete(key);
+        } else if (key.endsWith("6")) {
+          each.append(key, "x".repeat(500));
+        }
+      }
+    });
+  }
+  for (const each of [keyspace, part]) {
+    const ended: string[] = [];
+    let calls = 0;
+    for (; each.size > 0 && calls < 1_000; calls++) {
+      for (const effect of run(each, 3, () => each.expireDue(50), 30_000)) {
+        if (effect.kind === "delete") ended.push(effect.key);
+      }
+    }
+    const own = [...endOf.keys()].filter((key) => slotOf(key) >= at === (each === part));
+    assert.deepEqual([...ended].sort(), own.sort());
+    const times = ended.map((key) => endOf.get(key) ?? 0);
+    assert.deepEqual(
+      times,
+      times.toSorted((a, b) => a - b),
+    );
+    assert.ok(each.size > 0, "those without an end stay");
+  }
+});
+
+test("what a part leaves behind is freed a little at a time", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => {
+    for (let i = 0; i < 20_000; i++) {
+      keyspace.set(`key ${i}`, "x".repeat(i % 1_000 === 0 ? 100_000 : 50), i % 3 === 0 ? 5_000 : 0);
+    }
+  });
+  const full = keyspace.upkeep.bytes;
+  const middle = keyspace.divide(4_000);
+  const part = middle.divide(12_000);
+  const { size } = middle;
+  middle.clear();
+  assert.equal(middle.size, 0);
+  assert.ok(middle.upkeep.bytes < full / 10);
+  assert.equal(part.upkeep.leftovers, size);
+  let sweeps = 0;
+  for (let before = size; before > 0; sweeps++) {
+    keyspace.sweep();
+    part.sweep();
+    const { leftovers } = part.upkeep;
+    assert.ok(leftovers < before && leftovers >= before - 300, `${before - leftovers} at once`);
+    before = leftovers;
+  }
+  assert.ok(sweeps > 5);
+  assert.ok(part.upkeep.bytes < full * 0.75, `${part.upkeep.bytes} of ${full} bytes`);
+  const rest = part.size;
+  keyspace.clear();
+  assert.equal(part.upkeep.leftovers, 20_000 - size - rest);
+  while (part.upkeep.leftovers > 0) part.sweep();
+  run(part, 2, () => {
+    const keys: string[] = [];
+    part.forEach(({ key }) => {
+      keys.push(key);
+    });
+    for (const key of keys) part.delete(key);
+  });
+  part.sweep();
+  assert.ok(part.upkeep.bytes < 10_000, "neither cells nor entries of the index are left");
+});
+
+test("who leaves last frees all at once", () => {
+  const keyspace = new Keyspace(WHOLE);
+  run(keyspace, 1, () => {
+    for (let i = 0; i < 5_000; i++) keyspace.set(`key ${i}`, "x", 0);
+  });
+  const part = keyspace.divide(8_000);
+  keyspace.clear();
+  const { leftovers, bytes } = part.upkeep;
+  assert.equal(leftovers, 5_000 - part.size);
+  part.clear();
+  assert.equal(part.upkeep.leftovers, 0);
+  assert.ok(part.upkeep.bytes < bytes / 10);
+});
+
+test("parts of a keyspace without keys share nothing", () => {
+  const keyspace = new Keyspace(WHOLE);
+  const part = keyspace.divide(8_000);
+  run(keyspace, 1, () => keyspace.set("bar", "x".repeat(1_000_000), 0));
+  assert.equal(slotOf("bar"), 5_061);
+  assert.ok(part.upkeep.bytes < 100_000);
+  run(part, 1, () => part.set("foo", "1", 0));
+  const high = part.divide(12_182);
+  assert.ok(part.upkeep.bytes < 10_000 && high.size === 1);
 });

@@ -12,6 +12,7 @@ import { assert, unreachable } from "../kit/assert.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
 import { ByteArena } from "./byte-arena.ts";
 import type { Bytes } from "./bytes.ts";
+import { Deletions } from "./deletions.ts";
 import { type KeyRecord, type SlotRecords, VALUE_BYTES_MAX } from "./effect.ts";
 import { EffectCursor } from "./effect-cursor.ts";
 import { EffectWriter } from "./effect-writer.ts";
@@ -22,6 +23,7 @@ import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.
 import { HEADER_BYTES, hasEndAt, seqAt, VALUE_BYTES } from "./record.ts";
 import { Records } from "./records.ts";
 import { wordOffset } from "./slab.ts";
+import { SlotLists } from "./slot-lists.ts";
 
 export { VALUE_BYTES_MAX };
 
@@ -34,18 +36,8 @@ export interface SlotRange {
   readonly lastSlot: number;
 }
 
-/** A deletion that is not committed yet. */
-interface Grave {
-  /** Of the key. */
-  readonly hash: number;
-  readonly slot: number;
-  readonly seq: number;
-}
-
 /** What a record costs in a copy besides its key and value, roughly. */
 const RECORD_OVERHEAD_BYTES = 32;
-/** The queue of graves is cut when so many are done with, and they are the larger part of it. */
-const GRAVES_CUT_MIN = 1024;
 /** A longer key that came as a string is not kept in mind. */
 const STAGED_BYTES_MAX = 4096;
 const REPLACE = { keptBytes: 0, grows: false } as const;
@@ -64,16 +56,7 @@ export class Keyspace {
   #keyHash: number;
   readonly #digits = allocate(INTEGER_BYTES_MAX);
 
-  /**
-   * Seq of each uncommitted deletion, by the key's hash. Of two keys with the same hash the later counts for both, so a read
-   * of one may wait for the other. A key that exists again may still be in here: its record is asked first.
-   */
-  readonly #tombstones = new Map<number, number>();
-  /** The deletions in the order of their seq, from `#gravesDone` on: what `committed` takes out of the tombstones. */
-  #graves: Grave[] = [];
-  #gravesDone = 0;
-  /** Seq of the last flush while it is uncommitted, else 0. */
-  #flushSeq = 0;
+  #deletions = new Deletions();
   /** The highest seq that changed anything. */
   #lastSeq = 0;
 
@@ -93,7 +76,7 @@ export class Keyspace {
   constructor(
     { firstSlot, lastSlot }: SlotRange,
     hashKey: HashKey = FIXED_HASH_KEY,
-    records = new Records({ firstSlot, lastSlot }, hashKey),
+    records = new Records(new SlotLists(firstSlot, lastSlot), hashKey),
   ) {
     assert(firstSlot >= 0 && firstSlot <= lastSlot, "a shard has at least one slot");
     this.firstSlot = firstSlot;
@@ -380,7 +363,7 @@ export class Keyspace {
   expireDue(limit: number): void {
     const records = this.#records;
     for (let left = limit; left > 0; left--) {
-      const reference = records.firstToEnd;
+      const reference = records.firstToEnd();
       if (reference === 0 || !this.#isPast(reference)) return;
       const key = records.key(reference);
       this.#stage(key);
@@ -404,9 +387,9 @@ export class Keyspace {
   }
 
   /**
-   * Takes the slots from `at` on out.
+   * Takes the slots from `at` on out. It takes as long as there are slots and uncommitted deletions, however many keys.
    * @param at above the first slot, at most the last.
-   * @returns another keyspace, which has them with all that is known of them.
+   * @returns another keyspace, which has them with all that is known of them. Who does not need it clears it.
    */
   divide(at: number): Keyspace {
     assert(at > this.firstSlot && at <= this.#lastSlot, "both parts have a slot");
@@ -414,19 +397,8 @@ export class Keyspace {
     const part = new Keyspace(range, this.#hashKey, this.#records.divide(at));
     this.#lastSlot = at - 1;
     part.#lastSeq = this.#lastSeq;
-    part.#flushSeq = this.#flushSeq;
-    const graves = this.#graves.slice(this.#gravesDone);
-    this.#remember(graves.filter(({ slot }) => slot < at));
-    part.#remember(graves.filter(({ slot }) => slot >= at));
+    part.#deletions = this.#deletions.divide(at);
     return part;
-  }
-
-  /** @param graves all deletions that are not committed, in the order of their seq. */
-  #remember(graves: Grave[]): void {
-    this.#graves = graves;
-    this.#gravesDone = 0;
-    this.#tombstones.clear();
-    for (const { hash, seq } of graves) this.#tombstones.set(hash, seq);
   }
 
   /**
@@ -469,45 +441,33 @@ export class Keyspace {
 
   /** Deletions up to `seq` need no longer be remembered. */
   committed(seq: number): void {
-    if (this.#flushSeq <= seq) this.#flushSeq = 0;
-    const graves = this.#graves;
-    let done = this.#gravesDone;
-    for (; done < graves.length; done++) {
-      const grave = graves[done];
-      if (grave === undefined || grave.seq > seq) break;
-      if (this.#tombstones.get(grave.hash) === grave.seq) this.#tombstones.delete(grave.hash);
-    }
-    this.#gravesDone = done;
-    if (done === graves.length) {
-      if (done > 0) this.#graves = [];
-      this.#gravesDone = 0;
-    } else if (done >= GRAVES_CUT_MIN && done * 2 > graves.length) {
-      this.#graves = graves.slice(done);
-      this.#gravesDone = 0;
-    }
+    this.#deletions.committed(seq);
   }
 
   /** How much is kept, for tests of its bounds. */
   get upkeep(): {
-    readonly expiries: number;
     readonly tombstones: number;
     readonly graves: number;
-    /** Memory of the records, their index and their ends. */
+    /** Of the records, what belongs to other parts of a divided keyspace included: ends, */
+    readonly ends: number;
+    /** records that no part owns, */
+    readonly leftovers: number;
+    /** and memory, of the index and the ends too. */
     readonly bytes: number;
   } {
-    return {
-      expiries: this.#records.endCount,
-      tombstones: this.#tombstones.size,
-      graves: this.#graves.length,
-      bytes: this.#records.bytes,
-    };
+    return { ...this.#deletions.upkeep, ...this.#records.upkeep };
   }
 
   /** Forgets everything, as if new. */
   clear(): void {
-    this.#empty();
-    this.#flushSeq = 0;
+    this.#records.clear();
+    this.#deletions.clear();
     this.#lastSeq = 0;
+  }
+
+  /** Frees some of what other parts of a divided keyspace have left behind; to be called now and then. */
+  sweep(): void {
+    this.#records.sweep();
   }
 
   /**
@@ -607,8 +567,7 @@ export class Keyspace {
   #lookupHashed(hash: number, key: Memory, start: number, end: number): number {
     const reference = this.#records.find(hash, key, start, end);
     if (reference === 0) {
-      this.#note(this.#flushSeq);
-      if (this.#tombstones.size > 0) this.#note(this.#tombstones.get(hash) ?? 0);
+      this.#note(this.#deletions.seqOf(hash));
       return 0;
     }
     const { words } = this.#records.slab.page(reference);
@@ -788,14 +747,13 @@ export class Keyspace {
     const reference = this.#records.find(hash, key, start, end);
     assert(reference !== 0, "a delete effect follows its key");
     const slot = this.#records.remove(reference, hash);
-    this.#tombstones.set(hash, seq);
-    this.#graves.push({ hash, slot, seq });
+    this.#deletions.add(hash, slot, seq);
     this.#raise(seq);
   }
 
   #flush(seq: number): void {
-    this.#empty();
-    this.#flushSeq = seq;
+    this.#records.clear();
+    this.#deletions.flush(seq);
     this.#raise(seq);
   }
 
@@ -807,13 +765,6 @@ export class Keyspace {
       expireAtMs: records.endMs(reference),
       seq: records.seq(reference),
     };
-  }
-
-  #empty(): void {
-    this.#records.clear();
-    this.#tombstones.clear();
-    this.#graves = [];
-    this.#gravesDone = 0;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Finds the records of one shard by their keys: extendible hashing. A directory has a place for each value of the hash's
+ * Finds the records of one pool by their keys: extendible hashing. A directory has a place for each value of the hash's
  * first bits and leads to *segments* of 1,024 entries, in which a record is sought from the place on that the hash's last bits
  * name. Each entry has the whole hash, so that the wrong record is looked at only once in hundreds of times.
  *
@@ -30,19 +30,15 @@ const DEPTH_MAX = 26;
 
 export class RecordIndex {
   readonly #slab: Slab;
-  #directory: Int32Array[] = [];
+  #directory: Int32Array[];
   /** 32 − number of the hash's bits that the directory goes by. */
   #shift = 31;
-  #size = 0;
   #segmentCount = 1;
 
   constructor(slab: Slab) {
     this.#slab = slab;
-    this.clear();
-  }
-
-  get size(): number {
-    return this.#size;
+    const segment = new Int32Array(SEGMENT_WORDS);
+    this.#directory = [segment, segment];
   }
 
   /** Bytes of all segments. */
@@ -70,7 +66,6 @@ export class RecordIndex {
       segment = this.#directory[hash >>> this.#shift] as Int32Array;
     }
     put(segment, hash, reference);
-    this.#size += 1;
   }
 
   /** Makes the entry of the record `from` lead to `to`. */
@@ -91,18 +86,9 @@ export class RecordIndex {
       hole = i;
     }
     segment[2 * hole] = 0;
-    this.#size -= 1;
     const count = (segment[COUNT] as number) - 1;
     segment[COUNT] = count;
     if (count <= ENTRIES_SPARSE_MAX && (count & 31) === 0) this.#unite(hash, segment);
-  }
-
-  clear(): void {
-    const segment = new Int32Array(SEGMENT_WORDS);
-    this.#directory = [segment, segment];
-    this.#shift = 31;
-    this.#size = 0;
-    this.#segmentCount = 1;
   }
 
   #divide(hash: number, segment: Int32Array): void {
@@ -168,7 +154,7 @@ function put(segment: Int32Array, hash: number, reference: number): void {
 function placeOf(segment: Int32Array, hash: number, reference: number): number {
   let i = hash & ENTRY_MASK;
   for (; segment[2 * i] !== reference; i = (i + 1) & ENTRY_MASK) {
-    assert(segment[2 * i] !== 0, "the index has every record of its shard");
+    assert(segment[2 * i] !== 0, "the index has every record of its pool");
   }
   return i;
 }

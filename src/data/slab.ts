@@ -1,5 +1,5 @@
 /**
- * The memory of one shard's records, outside of the JavaScript heap: the garbage collector neither walks nor moves it, and
+ * The memory of records, outside of the JavaScript heap: the garbage collector neither walks nor moves it, and
  * nothing is spent per record beyond its bytes.
  *
  * A record lives in a *cell*, a run of bytes at a multiple of 8 within a *page*; all cells of a page are equally large. Cells
@@ -85,11 +85,11 @@ export function wordOffset(reference: number): number {
 
 export class Slab {
   readonly #sizes: (CellSize | undefined)[] = [];
-  #pages: (Page | undefined)[] = [undefined];
-  #freePageNumbers: number[] = [];
+  readonly #pages: (Page | undefined)[] = [undefined];
+  readonly #freePageNumbers: number[] = [];
   /** By the complement of the reference. */
-  #ownPages: (Page | undefined)[] = [];
-  #freeOwnIndexes: number[] = [];
+  readonly #ownPages: (Page | undefined)[] = [];
+  readonly #freeOwnIndexes: number[] = [];
   #bytes = 0;
 
   /** Bytes of all pages. */
@@ -189,19 +189,9 @@ export class Slab {
     return bytes > SHARED_CELL_BYTES_MAX;
   }
 
-  /** Frees all cells. What is done is by page, not by cell. */
-  clear(): void {
-    this.#sizes.length = 0;
-    this.#pages = [undefined];
-    this.#freePageNumbers = [];
-    this.#ownPages = [];
-    this.#freeOwnIndexes = [];
-    this.#bytes = 0;
-  }
-
   #addPage(size: CellSize): Page {
     const number = this.#freePageNumbers.pop() ?? this.#pages.length;
-    assert(number < PAGES_MAX, "the small records of a shard fit into its pages");
+    assert(number < PAGES_MAX, "small records fit into the pages");
     const wanted = Math.min(size.bytes / GROWTH_DIVISOR, PAGE_BYTES_MAX);
     const cellCount = Math.floor(Math.max(wanted, PAGE_BYTES_MIN) / size.cellBytes);
     const page = new Page(number, size.cellBytes, Math.max(cellCount, 1));

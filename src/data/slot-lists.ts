@@ -3,6 +3,8 @@
  * table are made when they are needed.
  */
 
+import { assert } from "../kit/assert.ts";
+
 const PAGE_BITS = 7;
 const PAGE_SLOTS = 1 << PAGE_BITS;
 const SLOT_MASK = PAGE_SLOTS - 1;
@@ -12,75 +14,89 @@ const LAST = PAGE_SLOTS;
 const COUNT = 2 * PAGE_SLOTS;
 
 export class SlotLists {
-  readonly length: number;
-  #pages: (Int32Array | undefined)[];
+  readonly firstSlot: number;
+  readonly lastSlot: number;
+  /** Where the first page would be if all slots had one. */
+  readonly #firstPage: number;
+  readonly #pages: (Int32Array | undefined)[];
+  #size = 0;
 
-  /** @param length number of slots. */
-  constructor(length: number) {
-    this.length = length;
-    this.#pages = SlotLists.#emptyPages(length);
+  /** Of the slots from `firstSlot` to `lastSlot`, both included. */
+  constructor(firstSlot: number, lastSlot: number) {
+    this.firstSlot = firstSlot;
+    this.lastSlot = lastSlot;
+    this.#firstPage = firstSlot >> PAGE_BITS;
+    const count = (lastSlot >> PAGE_BITS) - this.#firstPage + 1;
+    this.#pages = new Array<undefined>(count).fill(undefined);
   }
 
-  static #emptyPages(length: number): undefined[] {
-    return new Array<undefined>(Math.ceil(length / PAGE_SLOTS)).fill(undefined);
+  /** Number of the records of all slots. */
+  get size(): number {
+    return this.#size;
   }
 
-  /** Reference of the first record of the slot at `index`; 0 if it has none, and outside of the table. */
-  first(index: number): number {
-    return this.#pages[index >> PAGE_BITS]?.[index & SLOT_MASK] ?? 0;
+  /** Reference of the slot's first record; 0 if it has none. */
+  first(slot: number): number {
+    return this.#pages[(slot >> PAGE_BITS) - this.#firstPage]?.[slot & SLOT_MASK] ?? 0;
   }
 
-  /** Reference of the last record of the slot at `index`; 0 if it has none. */
-  last(index: number): number {
-    return this.#pages[index >> PAGE_BITS]?.[LAST + (index & SLOT_MASK)] ?? 0;
+  /** Reference of the slot's last record; 0 if it has none. */
+  last(slot: number): number {
+    return this.#pages[(slot >> PAGE_BITS) - this.#firstPage]?.[LAST + (slot & SLOT_MASK)] ?? 0;
   }
 
-  /** Number of records of the slot at `index`. */
-  count(index: number): number {
-    return this.#pages[index >> PAGE_BITS]?.[COUNT + (index & SLOT_MASK)] ?? 0;
+  /** Number of the slot's records. */
+  count(slot: number): number {
+    return this.#pages[(slot >> PAGE_BITS) - this.#firstPage]?.[COUNT + (slot & SLOT_MASK)] ?? 0;
   }
 
   /** @param reference of the first record from now on; 0 for none. */
-  setFirst(index: number, reference: number): void {
-    this.#page(index)[index & SLOT_MASK] = reference;
+  setFirst(slot: number, reference: number): void {
+    this.#page(slot)[slot & SLOT_MASK] = reference;
   }
 
   /** @param reference of the last record from now on; 0 for none. */
-  setLast(index: number, reference: number): void {
-    this.#page(index)[LAST + (index & SLOT_MASK)] = reference;
+  setLast(slot: number, reference: number): void {
+    this.#page(slot)[LAST + (slot & SLOT_MASK)] = reference;
   }
 
   /** @param added number of records more. */
-  addCount(index: number, added: number): void {
-    const page = this.#page(index);
-    const at = COUNT + (index & SLOT_MASK);
+  addCount(slot: number, added: number): void {
+    const page = this.#page(slot);
+    const at = COUNT + (slot & SLOT_MASK);
     page[at] = (page[at] as number) + added;
+    this.#size += added;
   }
 
-  /** The first index from `index` on that may have records, or `length`. */
-  next(index: number): number {
-    for (let at = index; at < this.length; at = ((at >> PAGE_BITS) + 1) << PAGE_BITS) {
-      if (this.#pages[at >> PAGE_BITS] !== undefined) return at;
+  /** The first slot from `from` on that may have records, or the one behind the last. */
+  next(from: number): number {
+    const begin = Math.max(from, this.firstSlot);
+    for (let slot = begin; slot <= this.lastSlot; slot = ((slot >> PAGE_BITS) + 1) << PAGE_BITS) {
+      if (this.#pages[(slot >> PAGE_BITS) - this.#firstPage] !== undefined) return slot;
     }
-    return this.length;
+    return this.lastSlot + 1;
   }
 
-  /** A table of the first `length` slots, which takes over what is known of them. */
-  firstOnes(length: number): SlotLists {
-    const lists = new SlotLists(length);
-    for (let index = 0; index < lists.#pages.length; index++) {
-      lists.#pages[index] = this.#pages[index];
+  /**
+   * The lists of the slots from `firstSlot` to `lastSlot`, which are some of these. Its pages are the very same, so whoever
+   * divides a table goes on with parts of which no two have a slot in common.
+   */
+  part(firstSlot: number, lastSlot: number): SlotLists {
+    assert(firstSlot >= this.firstSlot && lastSlot <= this.lastSlot, "a part is of the whole");
+    const part = new SlotLists(firstSlot, lastSlot);
+    for (let index = 0; index < part.#pages.length; index++) {
+      part.#pages[index] = this.#pages[index + part.#firstPage - this.#firstPage];
     }
-    return lists;
+    for (let slot = part.next(firstSlot); slot <= lastSlot; slot = part.next(slot + 1)) {
+      part.#size += part.count(slot);
+    }
+    return part;
   }
 
-  clear(): void {
-    this.#pages = SlotLists.#emptyPages(this.length);
-  }
-
-  #page(index: number): Int32Array {
-    const page = this.#pages[index >> PAGE_BITS] ?? new Int32Array(3 * PAGE_SLOTS);
-    this.#pages[index >> PAGE_BITS] = page;
+  #page(slot: number): Int32Array {
+    const index = (slot >> PAGE_BITS) - this.#firstPage;
+    const page = this.#pages[index] ?? new Int32Array(3 * PAGE_SLOTS);
+    this.#pages[index] = page;
     return page;
   }
 }

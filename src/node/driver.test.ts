@@ -59,6 +59,9 @@ class FakeCore implements CoreSurface {
     this.times.push(time);
     if (this.failsAt !== "" && call.startsWith(this.failsAt)) throw new AssertionError("broken");
   }
+  beatMs(): number {
+    return 50;
+  }
   connected(peer: string, incarnation: number, time: Time): void {
     this.#told(`connected ${peer} ${incarnation}`, time);
   }

@@ -325,7 +325,12 @@ export class Driver implements Door, LinkHandler, DiskUser {
     if (configuration === undefined || configuration === this.#linkedConfiguration) return;
     this.#linkedConfiguration = configuration;
     this.#links.setPeers(
-      configuration.nodes.map(({ id, host, peerPort }) => ({ id, host, port: peerPort })),
+      configuration.nodes.map(({ id, host, peerPort }) => ({
+        id,
+        host,
+        port: peerPort,
+        beatMs: this.#core.beatMs(id),
+      })),
     );
   }
 

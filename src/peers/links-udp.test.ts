@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import * as dgram from "node:dgram";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Heartbeat, ShardBeat } from "../replica/messages.ts";
 import { FrameEncoder } from "./codec.ts";
 import { encodeDatagrams } from "./heartbeat-datagram.ts";
@@ -156,6 +157,17 @@ describe("heartbeats over UDP", () => {
     clearInterval(timer);
     assert.deepEqual([a.events, b.events], [["+n2@22"], ["+n1@11"]]);
     await until("silence resets it", () => a.events.includes("-n2"));
+  });
+
+  it("may be as rare as they are said to be", async () => {
+    const [a, b] = await pair({ silentMsMax: 100, backMs: 50 }, { heartbeatChannel: "udp" });
+    a.links.setPeers([{ id: "n2", host: b.host, port: b.port, beatMs: 10_000 }]);
+    b.links.setPeers([{ id: "n1", host: a.host, port: a.port, beatMs: 10_000 }]);
+    await sleep(500);
+    await beatUntil(a, "n2", "one came", () => beats(b).length > 0);
+    assert.deepEqual([a.events, b.events], [["+n2@22"], ["+n1@11"]]);
+    b.links.setPeers([{ id: "n1", host: a.host, port: a.port }]);
+    await until("silence resets it", () => b.events.includes("-n1"));
   });
 
   it("are missed aloud where only TCP gets through", async () => {

@@ -28,6 +28,8 @@ export interface PeerAddress {
   readonly host: string;
   /** Of its peer links: TCP, and UDP for heartbeats. */
   readonly port: number;
+  /** The longest time between two of its heartbeats, ms, where that may be more than the limits below are made for. */
+  readonly beatMs?: number;
 }
 
 /** Called synchronously, as things happen. For one peer: connected, received …, disconnected, connected … */
@@ -83,6 +85,9 @@ export const LINK_LIMITS: LinkLimits = {
   handshakesMax: 64,
 };
 
+/** Heartbeats in a row that may be lost before a peer counts as silent, as having been away. */
+const BEATS_SILENT = 4;
+const BEATS_AWAY = 3;
 /** Time of one turn of the event loop in which data is read, ms: heartbeats come by the same loop and must not wait behind it. */
 const TURN_MS_MAX = 10;
 /** What is still to be sent at the end gets this long, ms. */
@@ -283,9 +288,12 @@ export class Links {
         };
         this.#peers.set(address.id, peer);
         for (const lane of lanesOf(peer)) this.#dialLater(peer, lane, 0);
-      } else if (known.address.host !== address.host || known.address.port !== address.port) {
+      } else {
+        const { host, port } = known.address;
         known.address = address;
-        this.#resetPeer(known, "its address changed");
+        if (host !== address.host || port !== address.port) {
+          this.#resetPeer(known, "its address changed");
+        }
       }
     }
   }
@@ -356,9 +364,10 @@ export class Links {
   }
 
   status(): readonly LinkStatus[] {
-    const heardAfterMs = performance.now() - this.#limits.silentMsMax;
+    const nowMs = performance.now();
     return [...this.#peers].map(([node, peer]) => {
       const { line } = peer.data;
+      const heardAfterMs = nowMs - this.#silentMs(peer);
       return {
         node,
         data: line !== undefined,
@@ -680,7 +689,7 @@ export class Links {
     }
     // The older of two processes of one name wins, as long as it lives: else each would push the other out for ever.
     const isAlive =
-      peer.data.line !== undefined && performance.now() - peer.heardAtMs < this.#limits.aliveMs;
+      peer.data.line !== undefined && performance.now() - peer.heardAtMs < this.#aliveMs(peer);
     if (isAlive && peer.run !== undefined && peer.run.incarnation !== incarnation) {
       throw new PeerProtocolError(
         "duplicate-node",
@@ -888,10 +897,22 @@ export class Links {
     }
   }
 
+  /** A peer that was heard within this time is alive, ms; but one that is silent for longer than usual can have been replaced. */
+  #aliveMs({ address }: Peer): number {
+    const { aliveMs, silentMsMax } = this.#limits;
+    return Math.max(aliveMs, Math.min(BEATS_AWAY * (address.beatMs ?? 0), silentMsMax));
+  }
+
+  /** After so long without a sign of life a peer is silent, ms. */
+  #silentMs({ address }: Peer): number {
+    return Math.max(this.#limits.silentMsMax, BEATS_SILENT * (address.beatMs ?? 0));
+  }
+
   #resetSilent(): void {
     if (this.#isClosed) return;
-    const beforeMs = performance.now() - this.#limits.silentMsMax;
+    const nowMs = performance.now();
     for (const peer of this.#peers.values()) {
+      const beforeMs = nowMs - this.#silentMs(peer);
       // A block must look like silence, not like a reset.
       if (peer.dropsIn || peer.dropsOut) continue;
       this.#noteMissingBeats(peer, beforeMs);
@@ -906,7 +927,8 @@ export class Links {
    */
   #noteBack(peer: Peer): void {
     const awayMs = performance.now() - Math.max(peer.heardAtMs, peer.data.line?.sinceMs ?? 0);
-    if (peer.data.line !== undefined && awayMs >= this.#limits.backMs) {
+    const backMs = Math.max(this.#limits.backMs, BEATS_AWAY * (peer.address.beatMs ?? 0));
+    if (peer.data.line !== undefined && awayMs >= backMs) {
       this.#resetPeer(peer, "it was away");
     }
   }

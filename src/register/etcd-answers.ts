@@ -43,6 +43,29 @@ export function rangeRequest(key: string): Json {
   return { key: encode(key) };
 }
 
+/**
+ * A linearizable read that brings the document only if it was written anew since: the cluster's nodes read it again and again,
+ * and it grows with the cluster. Answered as a swap is: done, if the key is as it was.
+ */
+export function newerRequest(key: string, modRevision: string): Json {
+  return {
+    compare: [{ key: encode(key), target: "MOD", result: "EQUAL", mod_revision: modRevision }],
+    success: [],
+    failure: [{ request_range: { key: encode(key) } }],
+  };
+}
+
+/**
+ * @param known what the key held when it was asked for; undefined if `rangeRequest` was sent.
+ * @throws RegisterError as `readRange` does.
+ */
+export function readNewer(answer: Json, known: Entry | undefined): Snapshot {
+  if (known === undefined) return readRange(answer);
+  const swapped = readSwap(answer);
+  if (swapped.kind === "failed") return swapped.current;
+  return { revision: swapped.modRevision, entry: known };
+}
+
 /** Writes `text` if the key was last written at `modRevision` ("0": if there is no such key), else reads it. */
 export function swapRequest(key: string, modRevision: string, text: string): Json {
   return {

@@ -8,9 +8,10 @@
 import type { Configuration } from "../replica/configuration.ts";
 import {
   type Entry,
+  newerRequest,
   rangeRequest,
+  readNewer,
   readNews,
-  readRange,
   refuseRegress,
   type Snapshot,
   watchRequest,
@@ -31,8 +32,8 @@ export interface EtcdWatchOptions {
   readonly onChange: (configuration: Configuration) => void;
   /** Told when all endpoints have failed one after the other, and when one works again. */
   readonly onReachable: (isReachable: boolean, error: Error | undefined) => void;
-  /** The newest version that anybody has seen. */
-  readonly floor: () => number;
+  /** The newest entry that anybody has seen. */
+  readonly newest: () => Entry | undefined;
 }
 
 const RETRY_MS_MIN = 20;
@@ -135,13 +136,14 @@ export class EtcdWatch {
   }
 
   async #look(endpoint: number, signal: AbortSignal): Promise<Snapshot> {
-    const { transport, key, lookMs, floor } = this.#options;
-    const least = floor();
+    const { transport, key, lookMs, newest } = this.#options;
+    const known = newest();
     const limits = { timeoutMs: lookMs, signal };
-    const snapshot = readRange(
-      await transport.callAt(endpoint, "/v3/kv/range", rangeRequest(key), limits),
-    );
-    refuseRegress(snapshot.entry, least);
+    const answer = await (known === undefined
+      ? transport.callAt(endpoint, "/v3/kv/range", rangeRequest(key), limits)
+      : transport.callAt(endpoint, "/v3/kv/txn", newerRequest(key, known.modRevision), limits));
+    const snapshot = readNewer(answer, known);
+    refuseRegress(snapshot.entry, known?.document.version ?? 0);
     if (snapshot.entry !== undefined) this.#show(snapshot.entry, signal);
     return snapshot;
   }

@@ -9,8 +9,9 @@ import type { Configuration } from "../replica/configuration.ts";
 import { parseConfiguration } from "../replica/parse-configuration.ts";
 import {
   type Entry,
+  newerRequest,
   rangeRequest,
-  readRange,
+  readNewer,
   readSwap,
   refuseRegress,
   swapRequest,
@@ -100,7 +101,7 @@ export class EtcdRegister implements Register {
       onEntry: (entry) => this.#see(entry),
       onChange,
       onReachable: (isReachable, error) => this.#options.onReachable?.(isReachable, error),
-      floor: () => this.#newest?.document.version ?? 0,
+      newest: () => this.#newest,
     });
     watch.run(AbortSignal.any([ending.signal, this.#closing.signal])).catch((error: unknown) => {
       // Only what `onChange` throws gets here, and that is a bug which must not be swallowed.
@@ -149,10 +150,13 @@ export class EtcdRegister implements Register {
 
   async #readEntry(timeoutMs: number): Promise<Entry | undefined> {
     // What is seen while the read is under way does not make it old.
-    const floor = this.#newest?.document.version ?? 0;
-    const request = rangeRequest(this.#options.key);
-    const { answer } = await this.#transport.call(RANGE, request, this.#limits(timeoutMs));
-    const { entry } = readRange(answer);
+    const known = this.#newest;
+    const floor = known?.document.version ?? 0;
+    const { key } = this.#options;
+    const { answer } = await (known === undefined
+      ? this.#transport.call(RANGE, rangeRequest(key), this.#limits(timeoutMs))
+      : this.#transport.call(TXN, newerRequest(key, known.modRevision), this.#limits(timeoutMs)));
+    const { entry } = readNewer(answer, known);
     refuseRegress(entry, floor);
     this.#see(entry);
     return entry;

@@ -14,6 +14,7 @@ export type SwapResult =
 
 export interface Register {
   /**
+   * To read again what has not changed costs no more than a few bytes.
    * @returns the newest document, undefined if there is none yet.
    * @throws RegisterError if the register cannot be reached in time.
    */

@@ -33,6 +33,8 @@ export class WitnessRegister implements Register {
   /** Connections are kept, so that a swap in an emergency costs one round trip. */
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: 64, timeout: 60_000 });
   readonly #closing = new AbortController();
+  /** The newest document that was read: it is asked for again and again, and sent only if it is another by now. */
+  #newest: Configuration | undefined;
 
   /** @throws TypeError if the address is none. */
   constructor(options: WitnessRegisterOptions) {
@@ -42,10 +44,16 @@ export class WitnessRegister implements Register {
   }
 
   async read(): Promise<Configuration | undefined> {
-    const { status, body } = await this.#request("GET", "", undefined, this.#options.timeoutMs);
+    const known = this.#newest;
+    // A witness that does not know the question answers with the document.
+    const query = known === undefined ? "" : `?unless=${known.version}`;
+    const { status, body } = await this.#request("GET", query, undefined, this.#options.timeoutMs);
     if (status === 404) return undefined;
+    if (status === 204) return known;
     if (status !== 200) throw refusal(status, body);
-    return parseDocument(body);
+    const document = parseDocument(body);
+    this.#newest = document;
+    return document;
   }
 
   async swap(configuration: Configuration): Promise<SwapResult> {

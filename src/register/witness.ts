@@ -2,6 +2,7 @@
  * The witness: one small process that keeps the configuration register, the third vote of a cluster of two. HTTP and JSON:
  *
  *     GET /configuration              the document; 404 if there is none
+ *     GET /configuration?unless=N     the document; 204 if its version is N
  *     GET /configuration?after=N      waits for a version above N; 204 when none came in time
  *     PUT /configuration              200 if its version was the next one, else 409 with the current document
  *     GET /healthz                    200
@@ -111,7 +112,12 @@ export class WitnessServer {
     const url = new URL(request.url ?? "/", "http://witness");
     if (url.pathname === "/healthz") return { status: 200, body: { status: "ok" } };
     if (url.pathname !== "/configuration") return { status: 404, body: { error: "no such path" } };
-    if (request.method === "GET") return this.#onGet(url.searchParams.get("after"), request);
+    if (request.method === "GET") {
+      const unless = url.searchParams.get("unless");
+      const { current } = this.#holder;
+      if (current !== undefined && unless === String(current.version)) return { status: 204 };
+      return this.#onGet(url.searchParams.get("after"), request);
+    }
     if (request.method === "PUT") return this.#onPut(request);
     return { status: 405, body: { error: "GET or PUT" } };
   }

@@ -76,5 +76,7 @@ export interface Configuration {
 }
 
 export const SLOT_COUNT = 16_384;
-/** Shards of a cluster at most: heartbeats speak of each. */
+/** Nodes of a cluster at most: each has a link to every other. */
+export const NODES_MAX = 1_024;
+/** Shards of a cluster at most: the register's document speaks of each. */
 export const SHARDS_MAX = 1_024;

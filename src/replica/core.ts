@@ -6,6 +6,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import { BeatPlan, distantBeatMs } from "./beat-plan.ts";
 import {
   type Configuration,
   type Incarnation,
@@ -17,10 +18,10 @@ import {
   type ShardRecord,
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
-import { EarlyMessages } from "./early-messages.ts";
+import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 import { type Counters, type Host, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Ack, Heartbeat, Message } from "./messages.ts";
+import type { Ack, Heartbeat, Message, ShardBeat } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
 import type { Request } from "./ports.ts";
 import { ReadBalancer } from "./read-balancer.ts";
@@ -75,6 +76,20 @@ const HANDOVER_BEATS = 2;
 const SPLIT_BEATS = 4;
 /** Failovers that `status` tells of. */
 const FAILOVERS_KEPT = 64;
+/** What a node says of a shard that it does not hold. */
+const HOLDS_NOTHING = {
+  role: "none",
+  serves: false,
+  hasLease: false,
+  lastSeq: 0,
+  commitSeq: 0,
+  lag: 0,
+  keys: 0,
+  logBytes: 0,
+  holds: { epoch: 0, seq: 0 },
+  waitsFor: [],
+  feeds: [],
+} as const;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
 const UNKNOWN_SETTINGS: Settings = {
   replication: "sync",
@@ -100,8 +115,6 @@ interface Peer {
   /** Own send time of the newest heartbeat that it has heard. */
   echoedMs: number;
   askedConfigurationMs: number;
-  /** Leaves out no shard: a heartbeat is due at the next drain. */
-  isBeatDue: boolean;
 }
 
 interface Removal {
@@ -132,10 +145,15 @@ export class Core implements CoreSurface, Host {
 
   readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
-  /** By their ids. */
+  /** Of the configuration: this node's own record. */
+  #own: NodeRecord | undefined;
+  /** How many shards each node is the primary of, in the configuration; undefined until somebody asks. */
+  #primaryCounts: ReadonlyMap<NodeId, number> | undefined;
+  /** By their ids: the shards that this node holds, or shall hold, or that its clients have asked for. */
   readonly #shards: (Shard | undefined)[] = [];
   readonly #allShards: Shard[] = [];
   readonly #peers = new Map<NodeId, Peer>();
+  readonly #beats: BeatPlan;
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
@@ -173,6 +191,7 @@ export class Core implements CoreSurface, Host {
   constructor(options: CoreOptions) {
     this.nodeId = options.nodeId;
     this.incarnation = options.incarnation;
+    this.#beats = new BeatPlan(options.nodeId);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
     this.readBalancer = new ReadBalancer(options.readPolicy ?? "least-outstanding");
@@ -182,7 +201,7 @@ export class Core implements CoreSurface, Host {
       configuration: () => this.#configuration,
       linkedPeers: () =>
         [...this.#peers].flatMap(([node, { linked }]) => (linked === undefined ? [] : [node])),
-      heardByMs: (peer) => this.#peer(peer).echoedMs,
+      hears: (peer) => this.#isHeardBy(peer),
       install: (configuration) => this.#install(configuration),
       wantConfiguration: () => {
         this.#wantsConfiguration = true;
@@ -202,6 +221,13 @@ export class Core implements CoreSurface, Host {
 
   get configuration(): Configuration | undefined {
     return this.#configuration;
+  }
+
+  beatMs(node: NodeId): number {
+    const configuration = this.#configuration;
+    return configuration === undefined || this.#beats.neighbours.has(node)
+      ? this.settings.heartbeatMs
+      : distantBeatMs(configuration);
   }
 
   /** A swap of this node is under way, or one that it carries out for a peer. */
@@ -236,8 +262,8 @@ export class Core implements CoreSurface, Host {
   }
 
   beatSoon(to?: NodeId): void {
-    if (to !== undefined) this.#peer(to).isBeatDue = true;
-    else for (const peer of this.#peers.values()) peer.isBeatDue = true;
+    if (to !== undefined) this.#beats.soon(to);
+    else this.#beats.soonToNeighbours();
   }
 
   askConfiguration(from: NodeId): void {
@@ -317,7 +343,7 @@ export class Core implements CoreSurface, Host {
       peer.echoedMs = Number.NEGATIVE_INFINITY;
     }
     peer.linked = incarnation;
-    peer.isBeatDue = true;
+    this.#beats.soon(node);
     peer.askedConfigurationMs = Number.NEGATIVE_INFINITY;
     for (const shard of this.#allShards) if (shard.epoch > 0) shard.connected(node);
   }
@@ -355,24 +381,28 @@ export class Core implements CoreSurface, Host {
         break;
       default: {
         const shard = this.#shards[message.shard];
-        if (shard === undefined || message.epoch > shard.epoch) this.askConfiguration(from);
-        if (shard === undefined) this.#early.add(from, message);
-        else shard.receive(from, message);
+        const epoch = this.#configuration?.shards[message.shard]?.epoch ?? -1;
+        if (message.epoch > epoch) this.askConfiguration(from);
+        // Neighbours hear of a newer configuration by heartbeats that come anyway.
+        else if (message.epoch < epoch && !this.#beats.neighbours.has(from)) this.beatSoon(from);
+        if (shard !== undefined) shard.receive(from, message);
+        // About a shard that this node holds nothing of; perhaps it soon will.
+        else if (message.epoch > epoch) this.#early.add(from, message);
       }
     }
   }
 
   /** What concerns a shard that is not here yet is lost: heartbeats say it again. */
   #onAck(from: NodeId, ack: Ack): void {
-    const shard = this.#shards[ack.shard];
-    if (shard === undefined || ack.epoch > shard.epoch) this.askConfiguration(from);
-    shard?.onAck(from, ack);
+    const epoch = this.#configuration?.shards[ack.shard]?.epoch ?? -1;
+    if (ack.epoch > epoch) this.askConfiguration(from);
+    this.#shards[ack.shard]?.onAck(from, ack);
   }
 
   submit(operation: Operation, time: Time): void {
     this.now = time;
     this.#operations += 1;
-    const shard = this.#shards[operation.shard];
+    const shard = this.#shards[operation.shard] ?? this.#routeTo(operation.shard);
     if (shard === undefined) {
       this.answer(operation, NO_CONFIGURATION);
       return;
@@ -424,10 +454,10 @@ export class Core implements CoreSurface, Host {
     for (const node of lost) {
       if (node === this.nodeId) return "this node is here";
       const incarnation = this.linkedIncarnation(node);
-      const isInSync = this.#allShards.some(({ record }) =>
-        record.inSync.some((member) => member.node === node && member.incarnation === incarnation),
+      const isInSync = this.#configuration?.shards.some(({ inSync }) =>
+        inSync.some((member) => member.node === node && member.incarnation === incarnation),
       );
-      if (isInSync) return `${node} is here and in sync: it is not lost`;
+      if (isInSync === true) return `${node} is here and in sync: it is not lost`;
     }
     for (const node of lost) this.lost.add(node);
     return undefined;
@@ -453,7 +483,7 @@ export class Core implements CoreSurface, Host {
     }
     if (time.monoMs - this.#lastBeatMs >= heartbeatMs) {
       this.#lastBeatMs = time.monoMs;
-      this.beatSoon();
+      this.#beats.beat();
     }
     // A watch is never trusted alone.
     if (time.monoMs - this.#lastReadMs >= 20 * heartbeatMs) {
@@ -498,10 +528,12 @@ export class Core implements CoreSurface, Host {
 
   transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
     this.now = time;
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return `there is no shard ${id}`;
     const shard = this.#shards[id];
-    if (shard === undefined) return `there is no shard ${id}`;
-    if (!shard.isPrimary)
-      return `this node is not the primary of shard ${id}; ask ${shard.record.primary}`;
+    if (!shard?.isPrimary) {
+      return `this node is not the primary of shard ${id}; ask ${record.primary}`;
+    }
     if (!shard.isStarted) return `shard ${id} is changing its epoch; try again`;
     if (successor === this.nodeId) return `this node is the primary of shard ${id} already`;
     const member = shard.record.inSync.find(({ node }) => node === successor);
@@ -516,10 +548,11 @@ export class Core implements CoreSurface, Host {
 
   split(id: ShardId, asked: number | undefined, time: Time): string | undefined {
     this.now = time;
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return `there is no shard ${id}`;
     const shard = this.#shards[id];
-    if (shard === undefined) return `there is no shard ${id}`;
-    const { firstSlot, lastSlot, primary } = shard.record;
-    if (!shard.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
+    const { firstSlot, lastSlot, primary } = record;
+    if (!shard?.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
     if (!shard.isStartCommitted) return `shard ${id} is changing its epoch; try again`;
     if (firstSlot === lastSlot) return `shard ${id} has one slot only`;
     const at = asked ?? Math.ceil((firstSlot + lastSlot) / 2);
@@ -552,11 +585,7 @@ export class Core implements CoreSurface, Host {
     }
     for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });
     this.#acks.clear();
-    for (const [node, peer] of this.#peers) {
-      if (!peer.isBeatDue) continue;
-      peer.isBeatDue = false;
-      this.#sendHeartbeat(node, peer);
-    }
+    for (const node of this.#beats.take()) this.#sendHeartbeat(node);
     const output: Output = {
       messages: this.#messages,
       answers: this.#answers,
@@ -582,11 +611,9 @@ export class Core implements CoreSurface, Host {
       version: configuration?.version ?? 0,
       isDrained: this.isDraining && this.#isDrained(),
       lacksDisk: this.lacksDisk,
-      isReady:
-        this.#allShards.length > 0 &&
-        this.#allShards.every((shard) => (shard.isHolder ? shard.serves : shard.canForward)),
+      isReady: configuration?.shards.every((record) => this.#isReadyFor(record)) === true,
       operations: this.#operations,
-      shards: this.#allShards.map((shard) => this.#shardStatus(shard)),
+      shards: (configuration?.shards ?? []).map((record) => this.#shardStatus(record)),
       copiesWaiting: this.#copies.waiting,
       peers: [...this.#peers].map(([node, peer]) => ({
         node,
@@ -598,16 +625,27 @@ export class Core implements CoreSurface, Host {
     };
   }
 
-  #shardStatus(shard: Shard): ShardStatus {
-    const { record } = shard;
-    const isLearner = shard.isHolder && !shard.isMember;
-    return {
-      shard: shard.id,
+  #isReadyFor(record: ShardRecord): boolean {
+    const shard = this.#shards[record.id];
+    if (shard?.isHolder === true) return shard.serves;
+    const primary = record.inSync.find(({ node }) => node === record.primary);
+    return primary !== undefined && this.linkedIncarnation(primary.node) === primary.incarnation;
+  }
+
+  #shardStatus(record: ShardRecord): ShardStatus {
+    const shard = this.#shards[record.id];
+    const common = {
+      shard: record.id,
       firstSlot: record.firstSlot,
       lastSlot: record.lastSlot,
       epoch: record.epoch,
       primary: record.primary,
       inSync: record.inSync.map((member) => member.node),
+    };
+    if (shard?.isHolder !== true) return { ...common, ...HOLDS_NOTHING };
+    const isLearner = shard.isHolder && !shard.isMember;
+    return {
+      ...common,
       role: shard.isPrimary
         ? "primary"
         : shard.isMember
@@ -640,7 +678,6 @@ export class Core implements CoreSurface, Host {
         heardMs: undefined,
         echoedMs: Number.NEGATIVE_INFINITY,
         askedConfigurationMs: Number.NEGATIVE_INFINITY,
-        isBeatDue: false,
       };
       this.#peers.set(node, peer);
     }
@@ -664,13 +701,18 @@ export class Core implements CoreSurface, Host {
       return;
     }
     this.#configuration = configuration;
+    this.#own = configuration.nodes.find((node) => node.id === this.nodeId);
+    this.#primaryCounts = undefined;
+    this.#beats.installed(configuration);
     this.#swaps.installed(configuration.version);
     for (const node of configuration.nodes) {
       if (node.id !== this.nodeId) this.#peer(node.id);
     }
     const parents = this.#divide(configuration.shards);
-    for (const record of configuration.shards) {
-      const shard = this.#shardOf(record);
+    for (const id of this.#beats.held) this.#shardOf(configuration.shards[id] as ShardRecord);
+    for (const shard of this.#allShards) {
+      const record = configuration.shards[shard.id];
+      if (record === undefined) continue;
       const wasMember = shard.isMember;
       if (record.epoch > shard.epoch) this.#installEpoch(shard, record);
       else {
@@ -692,7 +734,9 @@ export class Core implements CoreSurface, Host {
         shard.courier.giveTo(child.courier, isMeant, wasMember && shard.isMember);
       }
     }
-    for (const { from, message } of this.#early.take((id) => this.#shards[id] !== undefined)) {
+    const isKnown = ({ shard, epoch }: ShardMessage): boolean =>
+      this.#shards[shard] !== undefined || epoch <= (configuration.shards[shard]?.epoch ?? -1);
+    for (const { from, message } of this.#early.take(isKnown)) {
       this.#shards[message.shard]?.receive(from, message);
     }
     this.beatSoon();
@@ -737,7 +781,10 @@ export class Core implements CoreSurface, Host {
     if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
     const part = parent.machine.divide(record.firstSlot);
     const isPrefix = parent.learner.isIntact;
-    const child = new Shard(this, record, isPrefix ? part : this.#createStateMachine(record));
+    if (!isPrefix) part.clear();
+    const child = new Shard(this, record, () =>
+      isPrefix ? part : this.#createStateMachine(record),
+    );
     this.#add(child);
     parent.giveTo(child);
     return child;
@@ -747,9 +794,22 @@ export class Core implements CoreSurface, Host {
     const known = this.#shards[record.id];
     if (known !== undefined) return known;
     const restored = this.#restored.get(record.id);
-    const shard = new Shard(this, record, restored?.machine ?? this.#createStateMachine(record));
+    const shard = new Shard(
+      this,
+      record,
+      () => restored?.machine ?? this.#createStateMachine(record),
+    );
     if (restored !== undefined) shard.restore(restored.log);
     this.#add(shard);
+    return shard;
+  }
+
+  /** A shard that this node does not hold, for its clients' commands; undefined if there is none. */
+  #routeTo(id: ShardId): Shard | undefined {
+    const record = this.#configuration?.shards[id];
+    if (record === undefined) return undefined;
+    const shard = this.#shardOf(record);
+    if (record.epoch > 0) shard.install(record);
     return shard;
   }
 
@@ -768,10 +828,10 @@ export class Core implements CoreSurface, Host {
     for (const node of removed) this.#noteRemoval(shard.id, node);
     for (const { node } of record.inSync) {
       if (!before.inSync.some((member) => member.node === node)) {
-        this.#inSyncSinceMs.set(`${shard.id}:${node}`, this.now.monoMs);
+        this.#inSyncSinceMs.set(keyOf(shard.id, node), this.now.monoMs);
       }
     }
-    for (const { node } of before.inSync) this.#suspected.delete(`${shard.id}:${node}`);
+    for (const { node } of before.inSync) this.#suspected.delete(keyOf(shard.id, node));
     this.counters.epochs += 1;
     shard.install(record);
     this.emit({
@@ -786,7 +846,7 @@ export class Core implements CoreSurface, Host {
 
   /** A member that is removed again and again has to wait longer each time (R9). */
   #noteRemoval(shard: ShardId, node: NodeId): void {
-    const key = `${shard}:${node}`;
+    const key = keyOf(shard, node);
     const { monoMs } = this.now;
     const stayedMs = monoMs - (this.#inSyncSinceMs.get(key) ?? Number.NEGATIVE_INFINITY);
     const isSteady = stayedMs > 10 * this.settings.leaseMs;
@@ -803,7 +863,7 @@ export class Core implements CoreSurface, Host {
     let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
     for (const node of removed) {
       heardMs = Math.max(heardMs, shard.view(node).heardMs);
-      suspected = this.#suspected.get(`${shard.id}:${node}`) ?? suspected;
+      suspected = this.#suspected.get(keyOf(shard.id, node)) ?? suspected;
     }
     // A live member that is removed for its lag was not detected by its silence.
     const wasSilent = suspected !== undefined && suspected.silentMs >= this.settings.leaseMs;
@@ -835,11 +895,14 @@ export class Core implements CoreSurface, Host {
 
   // ---------------------------------------------------------------- heartbeats (R5)
 
-  #sendHeartbeat(to: NodeId, peer: Peer): void {
+  #sendHeartbeat(to: NodeId): void {
+    const peer = this.#peer(to);
     if (peer.incarnation === undefined) return;
-    const shards = this.#allShards
-      .filter((shard) => shard.epoch > 0 && shard.isHolder && shard.holders.includes(to))
-      .map((shard) => shard.beatFor(to));
+    const shards: ShardBeat[] = [];
+    for (const id of this.#beats.neighbours.get(to) ?? []) {
+      const shard = this.#shards[id];
+      if (shard !== undefined && shard.epoch > 0) shards.push(shard.beatFor(to));
+    }
     this.send(to, {
       kind: "heartbeat",
       fromIncarnation: this.incarnation,
@@ -852,12 +915,22 @@ export class Core implements CoreSurface, Host {
     });
   }
 
+  /** Whether the peer has heard this node lately, by how often it hears it at all. */
+  #isHeardBy(node: NodeId): boolean {
+    const { leaseMs, heartbeatMs } = this.settings;
+    const patienceMs = leaseMs + this.beatMs(node) - heartbeatMs;
+    return this.now.monoMs - this.#peer(node).echoedMs < patienceMs;
+  }
+
   #onHeartbeat(from: NodeId, beat: Heartbeat): void {
     const peer = this.#peer(from);
     if (beat.toIncarnation !== this.incarnation || beat.fromIncarnation !== peer.incarnation)
       return;
     peer.heardMs = this.now.monoMs;
-    if (beat.version > (this.#configuration?.version ?? 0)) this.askConfiguration(from);
+    const version = this.#configuration?.version ?? 0;
+    if (beat.version > version) this.askConfiguration(from);
+    // One that is no neighbour would hear of the newer one only later.
+    else if (beat.version < version && !this.#beats.neighbours.has(from)) this.beatSoon(from);
     const isNewest = beat.sentAtMs > peer.newestSentMs;
     if (isNewest) peer.newestSentMs = beat.sentAtMs;
     const echoMs = beat.echoMs <= this.now.monoMs ? beat.echoMs : -1;
@@ -877,7 +950,7 @@ export class Core implements CoreSurface, Host {
     const configuration = this.#configuration;
     if (configuration === undefined || !this.#swaps.mayPropose) return;
     const nodes = new Map<NodeId, NodeRecord>();
-    const own = configuration.nodes.find((node) => node.id === this.nodeId);
+    const own = this.#own;
     if (own !== undefined && own.incarnation !== this.incarnation) {
       nodes.set(own.id, { ...own, incarnation: this.incarnation });
       this.#swaps.propose(
@@ -894,15 +967,14 @@ export class Core implements CoreSurface, Host {
     }
     const reasons = new Set<string>();
     const edited = new Map<ShardId, ShardRecord>();
-    const counts = primaryCounts(configuration.shards);
+    let counts: Map<NodeId, number> | undefined;
     this.#fit.clear();
     let addedShards = 0;
-    for (const record of configuration.shards) {
-      const shard = this.#shards[record.id];
-      // What the register holds may be ahead of what is installed only within one call; judge by what is installed.
-      if (shard === undefined || shard.epoch !== record.epoch) continue;
+    for (const shard of this.#allShards) {
+      if (!shard.isHolder) continue;
+      const { record } = shard;
       const next = shard.isMember
-        ? this.#proposalFor(shard, counts, reasons)
+        ? this.#proposalFor(shard, () => counts ?? this.#countPrimaries(configuration), reasons)
         : this.#recoveryOf(shard, reasons);
       if (next === undefined) continue;
       edited.set(record.id, next);
@@ -912,6 +984,7 @@ export class Core implements CoreSurface, Host {
         addedShards += 1;
         edited.set(added, divided(record, at, added).added);
       }
+      counts ??= new Map(this.#countPrimaries(configuration));
       counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
       counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
     }
@@ -926,20 +999,25 @@ export class Core implements CoreSurface, Host {
     }
   }
 
-  /** The next epoch that this node wants for a shard, or undefined. */
+  #countPrimaries({ shards }: Configuration): ReadonlyMap<NodeId, number> {
+    this.#primaryCounts ??= primaryCounts(shards);
+    return this.#primaryCounts;
+  }
+
+  /** The next epoch that this node wants for a shard, or undefined. @param counts of each node's primaries. */
   #proposalFor(
     shard: Shard,
-    counts: ReadonlyMap<NodeId, number>,
+    counts: () => ReadonlyMap<NodeId, number>,
     reasons: Set<string>,
   ): ShardRecord | undefined {
     const removed = this.#ripeRemovals(shard);
     if (removed.size > 0) {
-      const primary = this.#primaryWithout(shard, removed, counts);
+      const primary = this.#primaryWithout(shard, removed, counts());
       reasons.add(`removes ${[...removed].join(" ")}`);
       return withoutMembers(shard.record, removed, primary);
     }
     if (!shard.isProven && this.mutant !== "unproven-acts") return undefined;
-    if (shard.isLeaving) return this.#farewell(shard, counts, reasons);
+    if (shard.isLeaving) return this.#farewell(shard, counts(), reasons);
     if (!shard.isPrimary || !shard.isStarted) return undefined;
     const promoted = this.#promotion(shard);
     if (promoted !== undefined) {
@@ -965,13 +1043,13 @@ export class Core implements CoreSurface, Host {
     let sinceMs = monoMs;
     let unreachable = 0;
     for (const { node } of shard.otherMembers) {
-      const key = `${shard.id}:${node}`;
       const silentMs = monoMs - shard.view(node).heardMs;
       if (removable.has(node) || silentMs > 2.5 * heartbeatMs) unreachable += 1;
       if (!removable.has(node)) {
-        this.#suspected.delete(key);
+        if (this.#suspected.size > 0) this.#suspected.delete(keyOf(shard.id, node));
         continue;
       }
+      const key = keyOf(shard.id, node);
       const first = this.#suspected.get(key);
       if (first !== undefined) {
         sinceMs = Math.min(sinceMs, first.atMs);
@@ -1048,7 +1126,7 @@ export class Core implements CoreSurface, Host {
       const incarnation = this.linkedIncarnation(node);
       if (incarnation === undefined) continue;
       if (this.mutant !== "flapping-promotion") {
-        const removal = this.#removals.get(`${shard.id}:${node}`);
+        const removal = this.#removals.get(keyOf(shard.id, node));
         const waitMs = removal === undefined ? 0 : Math.min(30_000, leaseMs * 2 ** removal.count);
         if (removal !== undefined && monoMs - removal.atMs < waitMs) continue;
         if (!view.ready || !view.counted || monoMs - view.echoMs >= leaseMs) continue;
@@ -1118,7 +1196,7 @@ export class Core implements CoreSurface, Host {
     const member = shard.record.inSync.find(({ node }) => node === preferred);
     if (member === undefined) return;
     const view = shard.view(preferred);
-    const sinceMs = this.#inSyncSinceMs.get(`${shard.id}:${preferred}`) ?? Number.NEGATIVE_INFINITY;
+    const sinceMs = this.#inSyncSinceMs.get(keyOf(shard.id, preferred)) ?? Number.NEGATIVE_INFINITY;
     const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
     const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
     if (isSteady && isFit && shard.canOrder) {
@@ -1135,4 +1213,9 @@ export class Core implements CoreSurface, Host {
       assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
     }
   }
+}
+
+/** Of what is remembered of a shard's member. */
+function keyOf(shard: ShardId, node: NodeId): string {
+  return `${shard}:${node}`;
 }

@@ -9,7 +9,7 @@ const redirect = (shard: number, counter: number): ShardMessage => ({
   counter,
 });
 
-test("messages about a shard wait until it is known, and are lost with their link", () => {
+test("messages about a shard wait until they are due, and are lost with their link", () => {
   const early = new EarlyMessages();
   early.add("n1", redirect(7, 1));
   early.add("n2", redirect(8, 2));
@@ -20,7 +20,7 @@ test("messages about a shard wait until it is known, and are lost with their lin
     [],
   );
   early.disconnected("n3");
-  const taken = early.take((shard) => shard === 7);
+  const taken = early.take(({ shard }) => shard === 7);
   assert.deepEqual(
     taken.map(({ from, message }) => [from, message]),
     [

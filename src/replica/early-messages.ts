@@ -1,6 +1,6 @@
 /**
- * Messages about shards that this node has not heard of yet: its peers have installed a configuration in which one was
- * divided (R16). They are kept until it has, for nobody sends them again.
+ * Messages about shards of which this node holds nothing: its peers have installed a configuration in which it does, or in
+ * which one was divided (R16). They are kept until it has that too, for nobody sends them again.
  */
 
 import type { NodeId, ShardId } from "./configuration.ts";
@@ -29,11 +29,11 @@ export class EarlyMessages {
     this.#kept = this.#kept.filter(({ from }) => from !== peer);
   }
 
-  /** Hands out what concerns shards that are known, in the order of arrival. */
-  take(isKnown: (shard: ShardId) => boolean): readonly EarlyMessage[] {
+  /** Hands out those that need not wait any more, in the order of arrival. */
+  take(isDue: (message: ShardMessage) => boolean): readonly EarlyMessage[] {
     if (this.#kept.length === 0) return this.#kept;
-    const due = this.#kept.filter(({ message }) => isKnown(message.shard));
-    if (due.length > 0) this.#kept = this.#kept.filter(({ message }) => !isKnown(message.shard));
+    const due = this.#kept.filter(({ message }) => isDue(message));
+    if (due.length > 0) this.#kept = this.#kept.filter(({ message }) => !isDue(message));
     return due;
   }
 }

@@ -3,6 +3,7 @@
 import {
   type Configuration,
   type Member,
+  NODES_MAX,
   type NodeRecord,
   type Settings,
   type ShardRecord,
@@ -25,7 +26,6 @@ const INCARNATION_END = 2 ** 48;
 /** Short, because stamps carry it; and safe in addresses, file names and log lines. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 const CLUSTER_ID = /^[\x21-\x7e]{1,128}$/;
-const NODES_MAX = 256;
 const REPLICATIONS = ["sync", "async"] as const;
 const DURABILITIES = ["fsync", "async", "none"] as const;
 const CHANNELS = ["udp", "tcp"] as const;

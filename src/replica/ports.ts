@@ -70,6 +70,9 @@ export interface StateMachine {
   /** Forgets everything. */
   clear(): void;
 
+  /** Does a bounded part of what may wait, such as freeing what others left behind; called at every tick. */
+  sweep(): void;
+
   /**
    * Reads whole slots in ascending order, for a copy to another replica, from the slot `fromSlot` on, until about
    * `bytesMax` bytes are gathered or the shard ends.
@@ -85,7 +88,7 @@ export interface StateMachine {
   /**
    * Takes the slots from `at` on out of the state, with all that is known of them (R16).
    * @param at above the first slot, at most the last.
-   * @returns another state, of these slots.
+   * @returns another state, of these slots. Who does not need it clears it.
    */
   divide(at: number): StateMachine;
 

@@ -73,6 +73,23 @@ export function divided(
   };
 }
 
+/** Nodes that hold a copy, or shall hold one: the replicas, then members that are to go. */
+export function holdersOf({
+  replicas,
+  inSync,
+}: Pick<ShardRecord, "replicas" | "inSync">): readonly NodeId[] {
+  const others = inSync.filter(({ node }) => !replicas.includes(node));
+  return others.length === 0 ? replicas : [...replicas, ...others.map(({ node }) => node)];
+}
+
+/** Whether a node is one of the shard's holders. */
+export function isHolderOf(
+  { replicas, inSync }: Pick<ShardRecord, "replicas" | "inSync">,
+  node: NodeId,
+): boolean {
+  return replicas.includes(node) || inSync.some((member) => member.node === node);
+}
+
 /** How many shards each node is the primary of. */
 export function primaryCounts(shards: readonly ShardRecord[]): Map<NodeId, number> {
   const counts = new Map<NodeId, number>();

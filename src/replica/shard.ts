@@ -38,6 +38,7 @@ import type {
 } from "./messages.ts";
 import { PeerView } from "./peer-view.ts";
 import type { Outcome, Request, StateMachine } from "./ports.ts";
+import { holdersOf } from "./reconfigure.ts";
 import { type Held, heldAt, Recovery } from "./recovery.ts";
 import { Saving } from "./saving.ts";
 import { Stamps } from "./stamps.ts";
@@ -66,7 +67,8 @@ export class Shard {
   record: ShardRecord;
   /** Nodes that hold a copy, or shall hold one: the replicas, then members that are to go. */
   holders: readonly NodeId[] = [];
-  readonly machine: StateMachine;
+  /** This node is one of them. */
+  isHolder = false;
   readonly log = new Log();
   readonly courier: Courier;
   readonly donor: Donor;
@@ -75,6 +77,8 @@ export class Shard {
   readonly suspicion: Suspicion;
   readonly #inbox: Inbox;
   readonly #host: Host;
+  readonly #createMachine: () => StateMachine;
+  #machine: StateMachine | undefined;
   readonly #saving = new Saving();
   readonly #stamps = new Stamps();
 
@@ -113,11 +117,12 @@ export class Shard {
   #wallMs = 0;
   #wallSeenMs = 0;
 
-  constructor(host: Host, record: ShardRecord, machine: StateMachine) {
+  /** @param createMachine called once, when there is something to hold: a node that only asks others needs none. */
+  constructor(host: Host, record: ShardRecord, createMachine: () => StateMachine) {
     this.#host = host;
+    this.#createMachine = createMachine;
     this.id = record.id;
     this.record = { ...record, epoch: 0, inSync: [] };
-    this.machine = machine;
     this.courier = new Courier(host, this);
     this.#inbox = new Inbox(host, this);
     this.donor = new Donor(host, this);
@@ -126,13 +131,14 @@ export class Shard {
     this.suspicion = new Suspicion(host, this);
   }
 
-  get epoch(): number {
-    return this.record.epoch;
+  /** The shard's state. */
+  get machine(): StateMachine {
+    this.#machine ??= this.#createMachine();
+    return this.#machine;
   }
 
-  /** This node holds a copy, or shall hold one. */
-  get isHolder(): boolean {
-    return this.holders.includes(this.#host.nodeId);
+  get epoch(): number {
+    return this.record.epoch;
   }
 
   get isAsync(): boolean {
@@ -296,6 +302,7 @@ export class Shard {
     const staysPrimary = host.mutant === "two-primaries" && this.isPrimary;
     this.record = record;
     this.holders = holdersOf(record);
+    this.isHolder = this.holders.includes(host.nodeId);
     this.isMember = isListed && this.learner.isIntact;
     this.isPrimary = this.isMember && (record.primary === host.nodeId || staysPrimary);
     this.isStarted = false;
@@ -330,8 +337,8 @@ export class Shard {
       }
     }
     this.#updateLease();
-    if (!this.isHolder) this.#forget();
-    host.beatSoon();
+    if (this.isHolder) host.beatSoon();
+    else this.#forget();
     host.touch(this.id);
     this.courier.epochInstalled(wasMember && this.isMember);
     if (this.isPrimary) this.maybeBegin();
@@ -370,7 +377,7 @@ export class Shard {
 
   /** Forgets the slots from `at` on, which are another shard's that this node has by itself. */
   discardFrom(at: number): void {
-    this.machine.divide(at);
+    this.machine.divide(at).clear();
     this.record = { ...this.record, lastSlot: at - 1 };
   }
 
@@ -380,6 +387,7 @@ export class Shard {
     const before = this.holders;
     this.record = record;
     this.holders = holdersOf(record);
+    this.isHolder = this.holders.includes(this.#host.nodeId);
     for (const node of before) {
       if (this.holders.includes(node)) continue;
       this.views.delete(node);
@@ -1099,6 +1107,7 @@ export class Shard {
     }
     if (this.isPrimary && this.isStarted) this.donor.tick();
     this.courier.tick();
+    this.#machine?.sweep();
   }
 
   /** Commits and sends what is due: the stream to every member and learner, and the acknowledgement to all members. */
@@ -1156,9 +1165,4 @@ export class Shard {
 
 function ordered({ reply, effects, readSeq }: Outcome, seq: number): Outcome & { seq: number } {
   return { reply, effects, readSeq, seq };
-}
-
-function holdersOf({ replicas, inSync }: ShardRecord): readonly NodeId[] {
-  const others = inSync.filter(({ node }) => !replicas.includes(node));
-  return [...replicas, ...others.map(({ node }) => node)];
 }

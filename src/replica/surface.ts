@@ -150,6 +150,8 @@ export interface StoredShard {
 export interface CoreSurface {
   /** The newest document that it has installed. */
   readonly configuration: Configuration | undefined;
+  /** The longest time between two heartbeats from a node, and to it, ms: distant ones get fewer (R5). */
+  beatMs(node: NodeId): number;
   /** A data link to the peer is up; both ends know the other's incarnation. A link is FIFO until `disconnected`. */
   connected(peer: NodeId, incarnation: Incarnation, time: Time): void;
   disconnected(peer: NodeId, time: Time): void;

@@ -6,12 +6,16 @@
 import type { Configuration, NodeId, ShardId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { SwapAnswer, SwapRequest } from "./messages.ts";
-import { removesNode } from "./reconfigure.ts";
+import { holdersOf, removesNode } from "./reconfigure.ts";
 
 /** Heartbeats after which a swap without an answer is tried by another way, or given up. */
 const ANSWER_BEATS = 4;
 /** Longest wait before the next proposal when the register cannot be reached, heartbeats. */
 const WAIT_BEATS_MAX = 10;
+/** Races lost in a row from which on a proposer waits, for so many slots at most, of so many heartbeats each. */
+const RACES_LOST = 3;
+const SLOTS_MAX = 32;
+const SLOT_BEATS = 0.1;
 
 export type SwapOutcome = "done" | "conflict" | "unknown";
 
@@ -20,8 +24,8 @@ export interface SwapOwner {
   configuration(): Configuration | undefined;
   /** Peers with a data link. */
   linkedPeers(): readonly NodeId[];
-  /** Own send time of the newest heartbeat that the peer has heard. */
-  heardByMs(peer: NodeId): number;
+  /** Whether the peer has heard this node lately. */
+  hears(peer: NodeId): boolean;
   install(configuration: Configuration): void;
   /** The register is to be read. */
   wantConfiguration(): void;
@@ -36,6 +40,8 @@ export interface Swap {
 /** A swap that is under way. */
 interface PendingSwap extends Swap {
   readonly reason: string;
+  /** Whose shards it changes. */
+  readonly concerned: readonly NodeId[];
   askedMs: number;
   /** The peer that tries it for this node, after the register could not be reached. */
   via: NodeId | undefined;
@@ -51,6 +57,10 @@ export class Swaps {
   #relayTurn = 0;
   /** Swaps in a row that nobody could bring to the register. */
   #failed = 0;
+  /** Races in a row that another proposer has won. */
+  #lost = 0;
+  /** Of the last draw among slots. */
+  #drawn: number;
   /** Swaps that are carried out for peers: this node's id of each, and whom to answer under which id. */
   readonly #relayed = new Map<number, { readonly to: NodeId; readonly id: number }>();
   /** Removals and divisions that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
@@ -59,6 +69,7 @@ export class Swaps {
   constructor(host: Host, owner: SwapOwner) {
     this.#host = host;
     this.#owner = owner;
+    this.#drawn = host.incarnation >>> 0;
   }
 
   /** A swap of this node is under way, or one that it carries out for a peer. */
@@ -102,7 +113,8 @@ export class Swaps {
     const id = this.#takeId();
     this.#fence(configuration);
     const askedMs = this.#host.now.monoMs;
-    this.#pending = { id, configuration, reason, askedMs, via: undefined };
+    const concerned = this.#concernedBy(configuration);
+    this.#pending = { id, configuration, reason, concerned, askedMs, via: undefined };
     this.#due.push({ id, configuration });
   }
 
@@ -123,6 +135,19 @@ export class Swaps {
     // Until it is known whether a shard was divided, its primary may not order what concerns both parts (R16).
     const divides = next.shards.length > (this.#owner.configuration()?.shards.length ?? 0);
     if (removed.size > 0 || divides) this.#fences.set(next.version, removed);
+  }
+
+  /** The holders of shards that would change, before or after it. */
+  #concernedBy(next: Configuration): readonly NodeId[] {
+    const nodes = new Set<NodeId>();
+    const current = this.#owner.configuration()?.shards ?? [];
+    for (const record of next.shards) {
+      const before = current[record.id];
+      if (before === record) continue;
+      for (const node of holdersOf(record)) nodes.add(node);
+      for (const node of before === undefined ? [] : holdersOf(before)) nodes.add(node);
+    }
+    return [...nodes];
   }
 
   /** The driver's answer. @param configuration what the register holds now, where that is known. */
@@ -157,9 +182,13 @@ export class Swaps {
     }
     this.#pending = undefined;
     this.#failed = 0;
+    if (outcome === "conflict") this.#backOff();
+    else this.#lost = 0;
     if (outcome === "done") {
-      for (const node of this.#owner.linkedPeers()) {
+      // The others learn of it from the register, or by the next heartbeat.
+      for (const node of pending.concerned) {
         if (this.#host.mutant === "keeps-configuration") break;
+        if (this.#host.linkedIncarnation(node) === undefined) continue;
         this.#host.send(node, {
           kind: "configuration",
           configuration: pending.configuration,
@@ -185,6 +214,20 @@ export class Swaps {
     pending.askedMs = this.#host.now.monoMs;
     const { id, configuration } = pending;
     this.#host.send(via, { kind: "swap-request", id, configuration });
+  }
+
+  /**
+   * When many nodes fail at once, many propose at once, and each swap but one is in vain: their number would grow with the
+   * square of the cluster. So who has lost some races waits, each for a time of its own, longer with each race lost.
+   */
+  #backOff(): void {
+    this.#lost += 1;
+    if (this.#lost < RACES_LOST) return;
+    const slots = Math.min(SLOTS_MAX, 2 ** (this.#lost - RACES_LOST + 1));
+    // Numerical Recipes' generator: it only has to differ from node to node.
+    this.#drawn = (Math.imul(this.#drawn, 1_664_525) + 1_013_904_223) >>> 0;
+    const slot = Math.floor((this.#drawn / 2 ** 32) * slots);
+    this.#notBeforeMs = this.#host.now.monoMs + slot * SLOT_BEATS * this.#host.settings.heartbeatMs;
   }
 
   #removes(next: Configuration, node: NodeId): boolean {
@@ -218,8 +261,7 @@ export class Swaps {
     // Who asks for this node's removal thinks that it is dead, and may itself have died since: the swap could leave nobody.
     const isOwn = this.#removes(request.configuration, this.#host.nodeId);
     // One that does not hear this node may hear nobody, and would not learn what became of its swap.
-    const { now, settings } = this.#host;
-    const isDeaf = now.monoMs - this.#owner.heardByMs(from) >= settings.leaseMs;
+    const isDeaf = !this.#owner.hears(from);
     if ((isOwn || isDeaf) && this.#host.mutant !== "relays-own-removal") {
       const { id } = request;
       this.#host.send(from, {

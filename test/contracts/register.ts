@@ -84,6 +84,20 @@ export function registerContract(name: string, create: () => Promise<RegisterFix
     );
 
     it(
+      "brings a document again only when it is another one by now",
+      using(async (fixture) => {
+        const register = await fixture.open();
+        const other = await fixture.open();
+        await register.swap(documentOf(1));
+        const first = await other.read();
+        assert.deepEqual(first, documentOf(1));
+        assert.equal(await other.read(), first);
+        await register.swap(documentOf(2));
+        assert.deepEqual(await other.read(), documentOf(2));
+      }),
+    );
+
+    it(
       "lets exactly one of many racers win each version",
       using(async (fixture) => {
         const racers = await Promise.all(Array.from({ length: 4 }, () => fixture.open()));

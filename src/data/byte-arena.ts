@@ -3,8 +3,8 @@
  * no copy in it is in use any more.
  */
 
+import { allocate, copyBytes, type Memory } from "../kit/memory.ts";
 import { Bytes } from "./bytes.ts";
-import { allocate, copyBytes, type Memory } from "./memory.ts";
 
 const CHUNK_BYTES = 32 * 1024;
 /** What is longer has a buffer of its own, so that a chunk's end is not wasted on it. */

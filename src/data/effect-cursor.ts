@@ -7,8 +7,8 @@
 
 import { assert, unreachable } from "../kit/assert.ts";
 import { type ByteReader, MalformedError } from "../kit/bytes.ts";
+import type { Memory } from "../kit/memory.ts";
 import { type Effect, VALUE_BYTES_MAX } from "./effect.ts";
-import type { Memory } from "./memory.ts";
 
 export const EFFECT = {
   set: 1,

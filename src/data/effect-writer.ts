@@ -4,10 +4,10 @@
  */
 
 import { unreachable } from "../kit/assert.ts";
+import { allocate, copyBytes, type Memory, memoryOf, writeText } from "../kit/memory.ts";
 import type { Effect } from "./effect.ts";
 import { EFFECT } from "./effect-cursor.ts";
 import { Effects } from "./effects.ts";
-import { allocate, copyBytes, type Memory, memoryOf, writeText } from "./memory.ts";
 
 const CHUNK_BYTES = 32 * 1024;
 /** A chunk that is longer is given up after the effects that it was made for. */

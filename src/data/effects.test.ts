@@ -3,10 +3,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import { slotOf } from "../kit/crc16.ts";
+import { memoryOf } from "../kit/memory.ts";
 import { type Effect, VALUE_BYTES_MAX } from "./effect.ts";
 import { EffectWriter, effectsOf } from "./effect-writer.ts";
 import { Effects } from "./effects.ts";
-import { memoryOf } from "./memory.ts";
 
 const binary = fc.oneof(
   fc.string({ unit: fc.constantFrom("a", "\u00ff", "\u0000", "{", "}") }),

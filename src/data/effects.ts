@@ -5,9 +5,9 @@
 
 import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
+import { allocate, copyBytes, memoryOf } from "../kit/memory.ts";
 import type { Effect } from "./effect.ts";
 import { EffectCursor, skipEffect } from "./effect-cursor.ts";
-import { allocate, copyBytes, memoryOf } from "./memory.ts";
 
 /** Effects in order. Going through them as objects makes strings of keys and values. */
 export class Effects implements Iterable<Effect> {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Memories, type Memory } from "../kit/memory.ts";
 import { FIXED_HASH_KEY, keyHash } from "./key-hash.ts";
-import { Memories, type Memory } from "./memory.ts";
 
 function memory(bytes: Buffer): Memory {
   return new Memories().of(bytes);

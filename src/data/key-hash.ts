@@ -3,7 +3,7 @@
  * into one place of the index.
  */
 
-import type { Memory } from "./memory.ts";
+import type { Memory } from "../kit/memory.ts";
 
 /** 64 bits that are drawn by chance, once for a process. */
 export interface HashKey {

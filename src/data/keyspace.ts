@@ -10,6 +10,7 @@
 
 import { assert, unreachable } from "../kit/assert.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
+import { allocate, copyBytes, Memories, type Memory, writeText } from "../kit/memory.ts";
 import { ByteArena } from "./byte-arena.ts";
 import type { Bytes } from "./bytes.ts";
 import { Deletions } from "./deletions.ts";
@@ -19,7 +20,6 @@ import { EffectWriter } from "./effect-writer.ts";
 import type { Effects } from "./effects.ts";
 import { INTEGER_BYTES_MAX, readInteger, writeInteger } from "./integer-bytes.ts";
 import { FIXED_HASH_KEY, type HashKey } from "./key-hash.ts";
-import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.ts";
 import { HEADER_BYTES, hasEndAt, seqAt, VALUE_BYTES } from "./record.ts";
 import { Records } from "./records.ts";
 import { wordOffset } from "./slab.ts";

@@ -8,7 +8,7 @@
  */
 
 import { assert } from "../kit/assert.ts";
-import type { Memory } from "./memory.ts";
+import type { Memory } from "../kit/memory.ts";
 import { hasKey } from "./record.ts";
 import type { Slab } from "./slab.ts";
 

@@ -12,7 +12,7 @@
  * The last word of the cell is the number of the record's expiry if the key has an end.
  */
 
-import { areEqual, type Memory } from "./memory.ts";
+import { areEqual, type Memory } from "../kit/memory.ts";
 import { type Page, type Slab, wordOffset } from "./slab.ts";
 
 export const SEQ_LOW = 0;

@@ -7,9 +7,9 @@
 
 import { assert } from "../kit/assert.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
+import { copyBytes, type Memory } from "../kit/memory.ts";
 import { ExpiryHeap } from "./expiry-heap.ts";
 import { type HashKey, keyHash } from "./key-hash.ts";
-import { copyBytes, type Memory } from "./memory.ts";
 import {
   EXPIRY_BYTES,
   expiryWord,

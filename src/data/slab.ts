@@ -12,7 +12,7 @@
  */
 
 import { assert } from "../kit/assert.ts";
-import { allocate, type Memory } from "./memory.ts";
+import { allocate, type Memory } from "../kit/memory.ts";
 
 const GRANULE_BITS = 3;
 const GRANULE_BYTES = 1 << GRANULE_BITS;

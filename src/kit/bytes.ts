@@ -1,12 +1,11 @@
 /** Cursors over bytes: one writer into a growing buffer, one reader that distrusts what it reads. */
 
 import { assert } from "./assert.ts";
+import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.ts";
 
 const FIRST_BYTES = 64 * 1024;
 /** A buffer that has grown beyond this is given up after its batch, so that one large value does not hold memory for ever. */
 const KEPT_BYTES_MAX = 8 * 1024 * 1024;
-/** Up to here a loop is quicker than a call into native code. */
-const SHORT_STRING = 24;
 
 /** Bytes that cannot be what they should be. */
 export class MalformedError extends Error {
@@ -15,9 +14,9 @@ export class MalformedError extends Error {
 
 /** Appends primitives to one buffer, which doubles as needed. */
 export class ByteWriter {
-  #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
-  #view = viewOf(this.#buffer);
+  #memory = allocate(FIRST_BYTES);
   #length = 0;
+  readonly #sources = new Memories();
 
   /** Bytes written since the last `reset`. */
   get length(): number {
@@ -26,7 +25,7 @@ export class ByteWriter {
 
   /** Everything written, without a copy: valid until the next write. */
   bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#length);
+    return this.#memory.bytes.subarray(0, this.#length);
   }
 
   /**
@@ -34,9 +33,8 @@ export class ByteWriter {
    * @param keepsBuffer false if someone (a socket) still reads the bytes; another buffer is taken then.
    */
   reset(keepsBuffer: boolean): void {
-    if (!keepsBuffer || this.#buffer.length > KEPT_BYTES_MAX) {
-      this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
-      this.#view = viewOf(this.#buffer);
+    if (!keepsBuffer || this.#memory.bytes.length > KEPT_BYTES_MAX) {
+      this.#memory = allocate(FIRST_BYTES);
     }
     this.#length = 0;
   }
@@ -49,28 +47,28 @@ export class ByteWriter {
 
   u8(value: number): void {
     this.#reserve(1);
-    this.#buffer[this.#length++] = value;
+    this.#memory.bytes[this.#length++] = value;
   }
 
   u32(value: number): void {
     this.#reserve(4);
-    this.#view.setUint32(this.#length, value, true);
+    this.#memory.view.setUint32(this.#length, value, true);
     this.#length += 4;
   }
 
   /** Copies everything written to `target` from `offset` on. */
-  copyTo(target: Buffer, offset: number): void {
-    this.#buffer.copy(target, offset, 0, this.#length);
+  copyTo(target: Memory, offset: number): void {
+    copyBytes(this.#memory, 0, this.#length, target, offset);
   }
 
   /** Overwrites four bytes written earlier by `u32`. */
   u32At(offset: number, value: number): void {
-    this.#view.setUint32(offset, value, true);
+    this.#memory.view.setUint32(offset, value, true);
   }
 
   f64(value: number): void {
     this.#reserve(8);
-    this.#view.setFloat64(this.#length, value, true);
+    this.#memory.view.setFloat64(this.#length, value, true);
     this.#length += 8;
   }
 
@@ -82,7 +80,7 @@ export class ByteWriter {
     }
     assert(Number.isSafeInteger(value) && value >= 0, `not a varint: ${value}`);
     this.#reserve(8);
-    const buffer = this.#buffer;
+    const buffer = this.#memory.bytes;
     let at = this.#length;
     let rest = value;
     // Beyond 31 bits the shift operators would cut the number.
@@ -100,14 +98,10 @@ export class ByteWriter {
 
   /** @param text a binary string; its length goes before it. */
   string(text: string): void {
-    const length = text.length;
+    const { length } = text;
     this.varint(length);
     this.#reserve(length);
-    if (length > SHORT_STRING) {
-      this.#buffer.write(text, this.#length, length, "latin1");
-    } else {
-      for (let i = 0; i < length; i++) this.#buffer[this.#length + i] = text.charCodeAt(i);
-    }
+    writeText(text, this.#memory, this.#length);
     this.#length += length;
   }
 
@@ -123,7 +117,7 @@ export class ByteWriter {
     const bytes = Buffer.byteLength(text, "utf8");
     this.varint(bytes);
     this.#reserve(bytes);
-    this.#buffer.write(text, this.#length, bytes, "utf8");
+    this.#memory.bytes.write(text, this.#length, bytes, "utf8");
     this.#length += bytes;
   }
 
@@ -134,24 +128,17 @@ export class ByteWriter {
   }
 
   #copy(source: Buffer, start: number, end: number): void {
-    const length = end - start;
-    if (length > SHORT_STRING) {
-      source.copy(this.#buffer, this.#length, start, end);
-    } else {
-      const target = this.#buffer;
-      const offset = this.#length - start;
-      for (let i = start; i < end; i++) target[offset + i] = source[i] as number;
-    }
-    this.#length += length;
+    copyBytes(this.#sources.of(source), start, end, this.#memory, this.#length);
+    this.#length += end - start;
   }
 
   #reserve(bytes: number): void {
     const needed = this.#length + bytes;
-    if (needed <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
-    this.#buffer.copy(grown, 0, 0, this.#length);
-    this.#buffer = grown;
-    this.#view = viewOf(grown);
+    const held = this.#memory.bytes.length;
+    if (needed <= held) return;
+    const grown = allocate(Math.max(needed, held * 2));
+    copyBytes(this.#memory, 0, this.#length, grown, 0);
+    this.#memory = grown;
   }
 }
 
@@ -260,10 +247,6 @@ export class ByteReader {
     this.#at += length;
     return this.buffer.toString("utf8", start, this.#at);
   }
-}
-
-function viewOf(buffer: Buffer): DataView {
-  return new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }
 
 function tooShort(): MalformedError {

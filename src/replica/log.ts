@@ -3,6 +3,7 @@
 import { Bytes } from "../data/bytes.ts";
 import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter } from "../kit/bytes.ts";
+import { allocate, copyBytes, Memories, type Memory } from "../kit/memory.ts";
 import { EntryBatch } from "./entry-batch.ts";
 import { readEntry, writeEntry } from "./entry-codec.ts";
 import type { Entry, EpochRow } from "./messages.ts";
@@ -27,7 +28,7 @@ const writer = new ByteWriter();
  */
 export class Log {
   /** The chunks that hold entries; undefined where the one before is longer than `CHUNK_BYTES`. */
-  #chunks: (Buffer | undefined)[] = [];
+  #chunks: (Memory | undefined)[] = [];
   /** Number of the first of `#chunks` since the log began. */
   #firstChunk = 0;
   /** Where the next entry begins. */
@@ -38,6 +39,8 @@ export class Log {
   #firstSeq = 1;
   #lastSeq = 0;
   #bytes = 0;
+  /** Of entries that came as bytes. */
+  readonly #sources = new Memories();
   #epochs: EpochRow[] = [];
 
   /** Seq of the last entry, cut or not; 0 for an empty log. */
@@ -77,7 +80,7 @@ export class Log {
     const chunk = this.#room(length);
     const at = this.#end % CHUNK_BYTES;
     if (encoded === undefined) writer.copyTo(chunk, at);
-    else encoded.buffer.copy(chunk, at, encoded.start, encoded.end);
+    else copyBytes(this.#sources.of(encoded.buffer), encoded.start, encoded.end, chunk, at);
     this.#lastSeq = entry.seq;
     if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
     const place = entry.seq & (this.#starts.length - 1);
@@ -88,7 +91,7 @@ export class Log {
   }
 
   /** The chunk that has room for so many bytes at `#end`. */
-  #room(length: number): Buffer {
+  #room(length: number): Memory {
     const used = this.#end % CHUNK_BYTES;
     if (used > 0 && used + length <= CHUNK_BYTES) {
       const chunk = this.#chunkAt(this.#end);
@@ -97,13 +100,13 @@ export class Log {
     // After a long chunk too: what is left of it cannot be told from the chunk's number.
     this.#end = Math.ceil(this.#end / CHUNK_BYTES) * CHUNK_BYTES;
     const count = Math.max(1, Math.ceil(length / CHUNK_BYTES));
-    const chunk = Buffer.allocUnsafeSlow(count * CHUNK_BYTES);
+    const chunk = allocate(count * CHUNK_BYTES);
     this.#chunks.push(chunk);
     for (let i = 1; i < count; i += 1) this.#chunks.push(undefined);
     return chunk;
   }
 
-  #chunkAt(position: number): Buffer | undefined {
+  #chunkAt(position: number): Memory | undefined {
     return this.#chunks[Math.floor(position / CHUNK_BYTES) - this.#firstChunk];
   }
 
@@ -140,7 +143,7 @@ export class Log {
     const chunk = this.#chunkAt(start);
     assert(chunk !== undefined, "an entry begins in a chunk");
     const offset = start % CHUNK_BYTES;
-    return new Bytes(chunk, offset, offset + end - start);
+    return new Bytes(chunk.bytes, offset, offset + end - start);
   }
 
   /** What the entry `seq` counts in the bounds; 0 if it is not held. */

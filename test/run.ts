@@ -29,6 +29,8 @@ const dist = resolve(import.meta.dirname, "..");
 const root = resolve(dist, "..");
 const isCi = process.env["CI"] === "true";
 const SUITE_MS_MAX = 35 * 60_000;
+/** A file that does not end by then is named and given up, so that the others still run. */
+const FILE_MS_MAX = 15 * 60_000;
 
 /** Seeds of the simulator: on a developer's machine, and in CI, where each commit gets seeds of its own. */
 const LOCAL_SEEDS = 1_000;
@@ -44,6 +46,9 @@ const PROGRAMS: readonly { readonly program: string; readonly debian: string }[]
   { program: "etcd", debian: "etcd-server" },
   { program: "strace", debian: "strace" },
 ];
+
+/** Of the files of integration tests, those that measure times or keep all processors busy: nothing else runs beside them. */
+const ALONE = ["catching-up", "consistency", "etcd", "gaps"];
 
 const scope = process.argv[2];
 if (scope !== "all" && scope !== "quick") {
@@ -103,16 +108,33 @@ function allSuites(): Suite[] {
           kind: "program" as const,
         }
       : undefined,
-    // One at a time: each file runs clusters of its own, whose leases need the cores.
-    tests("integration", filesUnder("test/integration"), 1),
+    ...integrationSuites(),
   ];
   return suites.filter((suite) => suite !== undefined);
+}
+
+/** Each file runs clusters of its own. Most of the time they wait for one, so two at a time take hardly more than half as long. */
+function integrationSuites(): (Suite | undefined)[] {
+  const files = filesUnder("test/integration");
+  const isAlone = (file: string): boolean =>
+    ALONE.some((name) => file.endsWith(`/${name}.test.js`));
+  return [
+    tests(
+      "integration, two files at a time",
+      files.filter((file) => !isAlone(file)),
+      2,
+    ),
+    tests("integration, one file at a time", files.filter(isAlone), 1),
+  ];
 }
 
 /** A suite of the files; none if there are no files. */
 function tests(name: string, files: readonly string[], concurrency: number): Suite | undefined {
   if (files.length === 0) return undefined;
-  const args = ["--test", `--test-concurrency=${concurrency}`, "--test-reporter=tap", ...files];
+  const args = [
+    ...["--test", `--test-concurrency=${concurrency}`, `--test-timeout=${FILE_MS_MAX}`],
+    ...["--test-reporter=tap", ...files],
+  ];
   return { name, args, kind: "tests" };
 }
 

@@ -6,7 +6,6 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Command, InvalidArgumentError } from "commander";
 import {
   HistoryFormatError,
   type OperationRecord,
@@ -19,17 +18,10 @@ import type { FinalState } from "../history/lost-writes.ts";
 import { Prng } from "../kit/prng.ts";
 import { runClient, type Target } from "./check/client.ts";
 import { Connection } from "./check/connection.ts";
-import {
-  ALL_OF_NETWORK,
-  chooseFaults,
-  FAULT_KINDS,
-  type FaultChoice,
-  type FaultKind,
-} from "./check/fault-kinds.ts";
+import { FAILOVER_KINDS, type FaultChoice, type FaultKind } from "./check/fault-kinds.ts";
 import { longestGap, successesOf } from "./check/gaps.ts";
 import { diskFaultTrouble, isOfDisk } from "./check/machine-faults.ts";
 import { type Fault, Nemesis, WHOLE_MS_MAX } from "./check/nemesis.ts";
-import { NET_FAULT_KINDS } from "./check/net-faults.ts";
 import { Recorder } from "./check/recorder.ts";
 import {
   type CheckReport,
@@ -46,13 +38,12 @@ import {
 import { type KeyGroup, layOutKeys, Workload } from "./check/workload.ts";
 import { CliError } from "./cli-error.ts";
 import { type ClusterState, readClusterState } from "./cluster-state.ts";
-import { type Address, DEFAULT_DIR, parseAddress, parseCount } from "./options.ts";
+import { type Address, DEFAULT_DIR } from "./options.ts";
 import { printLine, printNote } from "./output.ts";
 import { isErrorWithCode, pause } from "./processes.ts";
 
-/** Exit statuses. */
+/** Exit status. */
 const VIOLATED = 1;
-const NOT_CARRIED_OUT = 2;
 
 const PROGRESS_MS = 5_000;
 /** How long each final read is tried, ms. */
@@ -60,11 +51,8 @@ const FINAL_READ_MS_MAX = 20_000;
 /** Clients work on for so long after the last fault, so that what it broke shows, ms. */
 const AFTERMATH_MS = 1_000;
 const ERRORS_SHOWN = 10;
-/** Faults by which a node is lost to all at once, so that a failover is all that clients wait for. */
-const FAILOVER_KINDS: readonly FaultKind[] = ["kill", "cut", "power-off", "link-down"];
-
 /** Options of the command, as commander gives them. */
-interface CheckOptions {
+export interface CheckOptions {
   readonly duration: number;
   readonly clients: number;
   readonly keys: number;
@@ -81,71 +69,11 @@ interface CheckOptions {
 }
 
 /**
- * Adds the command `check`.
- * @param script path of this program.
+ * Judges a saved history.
+ * @returns the exit status.
+ * @throws CliError if the file cannot be read, or holds no history.
  */
-export function addCheckCommand(program: Command, script: string): void {
-  program
-    .command("check")
-    .description(
-      "drive a cluster with clients, break it, and judge whether every answer was right and no acknowledged write is lost",
-    )
-    .option(
-      "--duration <seconds>",
-      "how long to work and to break things",
-      parseCount(1, 86_400),
-      60,
-    )
-    .option("--clients <count>", "clients, spread over the nodes", parseCount(1, 1_000), 20)
-    .option("--keys <count>", "keys that they contend for", parseCount(1, 10_000), 16)
-    .option(
-      "--nemesis <faults>",
-      `faults, of ${FAULT_KINDS.join(",")}; ${ALL_OF_NETWORK} is all from ${NET_FAULT_KINDS[0]} on, and needs hothot up --bed`,
-      parseFaults,
-    )
-    .option(
-      "--target <host:port,…>",
-      "servers of the Redis protocol that are to be one store, instead of the cluster in --dir",
-      parseTargets,
-    )
-    .option("--seed <number>", "repeats the same workload and faults", parseCount(0, 2 ** 48))
-    .option(
-      "--think-ms <ms>",
-      "longest pause of a client between an answer and its next command",
-      parseCount(0, 60_000),
-      10,
-    )
-    .option(
-      "--timeout-ms <ms>",
-      "after which an operation's outcome counts as unknown",
-      parseCount(100, 600_000),
-      8_000,
-    )
-    .option(
-      "--max-gap-ms <ms>",
-      `bound on the median gap of each of ${FAILOVER_KINDS.join(", ")}; 0 for none`,
-      parseCount(0, 600_000),
-      550,
-    )
-    .option("--json", "print the report as JSON; progress goes to standard error")
-    .option("--history <file>", "save the history")
-    .option("--judge <file>", "judge a saved history again and do nothing else")
-    .option("--dir <path>", "state directory of the cluster", DEFAULT_DIR)
-    .action(async (options: CheckOptions) => {
-      try {
-        process.exitCode =
-          options.judge === undefined
-            ? await check(options, script)
-            : judgeFile(options.judge, options);
-      } catch (error) {
-        if (!(error instanceof CliError)) throw error;
-        throw new CliError(error.message, { exitCode: NOT_CARRIED_OUT, cause: error });
-      }
-    });
-}
-
-/** Judges a saved history. @returns the exit status. */
-function judgeFile(path: string, options: CheckOptions): number {
+export function judgeFile(path: string, options: CheckOptions): number {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -210,8 +138,13 @@ interface Run {
   readonly endMs: number;
 }
 
-/** Carries out a check. @returns the exit status. */
-async function check(options: CheckOptions, script: string): Promise<number> {
+/**
+ * Carries out a check.
+ * @param script path of this program.
+ * @returns the exit status.
+ * @throws CliError if it cannot be carried out.
+ */
+export async function check(options: CheckOptions, script: string): Promise<number> {
   const plan = await makePlan(options, script);
   const stopping = new AbortController();
   const onSignal = (): void => stopping.abort();
@@ -591,17 +524,6 @@ function tally(errors: readonly ClientError[]): { why: string; count: number }[]
     .map(([why, count]) => ({ why, count }))
     .sort((left, right) => right.count - left.count)
     .slice(0, ERRORS_SHOWN);
-}
-
-function parseFaults(text: string): FaultChoice {
-  const choice = chooseFaults(text.split(",").map((word) => word.trim()));
-  if (choice !== undefined) return choice;
-  const names = [...FAULT_KINDS, ALL_OF_NETWORK].join(", ");
-  throw new InvalidArgumentError(`${text} is not made of ${names}.`);
-}
-
-function parseTargets(text: string): readonly Address[] {
-  return text.split(",").map((word) => parseAddress(word.trim()));
 }
 
 function shardName(shard: number): string {

@@ -4,25 +4,9 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
-import { addBackupCommand } from "../cli/backup.ts";
-import { addDelayRelayCommand } from "../cli/bed/delay-relay.ts";
-import { addAfflictCommand } from "../cli/check/afflict.ts";
-import { addCheckCommand } from "../cli/check.ts";
 import { CliError } from "../cli/cli-error.ts";
-import { addDownCommand } from "../cli/down.ts";
-import { addInitCommand } from "../cli/init.ts";
-import { addJoinCommands } from "../cli/membership-join.ts";
-import { addReaddressCommand } from "../cli/membership-readdress.ts";
-import { addRebalanceCommands } from "../cli/membership-rebalance.ts";
-import { addRecoverCommands } from "../cli/membership-recover.ts";
-import { addNodeControlCommands } from "../cli/node-control.ts";
 import { printLine, printNote } from "../cli/output.ts";
-import { addRestoreCommand } from "../cli/restore.ts";
-import { addSplitCommand } from "../cli/split.ts";
-import { addStatusCommand } from "../cli/status.ts";
-import { addTransferCommand } from "../cli/transfer.ts";
-import { addUpCommand } from "../cli/up.ts";
-import { addNodeCommand, addWitnessCommand } from "./process-commands.ts";
+import { addCommands } from "./commands.ts";
 
 /** Exit statuses: 0 done, 1 failed, 2 (`status`) not every node is ready, 64 wrong usage, 70 a bug. */
 const USAGE_STATUS = 64;
@@ -36,24 +20,7 @@ const program = new Command("hothot")
   .showHelpAfterError("(see: hothot help)")
   .exitOverride();
 
-addUpCommand(program, script);
-addDownCommand(program);
-addStatusCommand(program);
-addNodeControlCommands(program);
-addTransferCommand(program);
-addSplitCommand(program);
-addCheckCommand(program, script);
-addDelayRelayCommand(program);
-addAfflictCommand(program);
-addInitCommand(program);
-addJoinCommands(program);
-addReaddressCommand(program);
-addRebalanceCommands(program);
-addRecoverCommands(program);
-addBackupCommand(program);
-addRestoreCommand(program);
-addNodeCommand(program, readVersion());
-addWitnessCommand(program);
+await addCommands(program, { script, version: readVersion(), asked: process.argv[2] });
 program
   .command("version")
   .description("print the version")

@@ -5,7 +5,6 @@ import { ShardEngine } from "../commands/shard-engine.ts";
 import { Disk } from "../node/disk.ts";
 import type { Configuration, NodeId } from "../replica/configuration.ts";
 import { StoreError } from "../store/errors.ts";
-import { openRedisStore } from "../store/open-redis-store.ts";
 import { openStore } from "../store/open-store.ts";
 import { hashKey } from "./hash-key.ts";
 import { FAILED, MISFIT, StartError } from "./start-error.ts";
@@ -37,11 +36,12 @@ export async function openNodeDisk(
   }
   try {
     return await Disk.open({
-      open: (wiring) => {
+      open: async (wiring) => {
         const options = { clusterId, nodeId, durability, flushMs, ...wiring };
-        return "dataDir" in place
-          ? openStore({ ...options, dir: place.dataDir })
-          : openRedisStore({ ...options, url: place.storeUrl });
+        if ("dataDir" in place) return openStore({ ...options, dir: place.dataDir });
+        // Loaded only here: a node with a disk, or with none, starts faster without the client library.
+        const { openRedisStore } = await import("../store/open-redis-store.ts");
+        return openRedisStore({ ...options, url: place.storeUrl });
       },
       createStateMachine: (range) => new ShardEngine(range, hashKey),
       log: (level, text, fields) => log[level](fields, text),

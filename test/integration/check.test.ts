@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { readHistory } from "../../src/history/history.ts";
+import { freePorts } from "../support/ports.ts";
 import { connectClient, lacks, runHothot, sleep, startTestCluster, until } from "./harness.ts";
 
 const skip = lacks("redis-server");
@@ -47,21 +47,10 @@ class PlainServer {
 }
 
 async function startServer(t: TestContext): Promise<PlainServer> {
-  const server = new PlainServer(await freePort());
+  const server = new PlainServer(await freePorts(1));
   t.after(() => server.kill());
   await server.start();
   return server;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }
 
 function folder(t: TestContext): string {
@@ -140,7 +129,7 @@ test("a server that forgets when it is killed is convicted, and clients live on"
 });
 
 test("what cannot be carried out ends with status 2", async (t) => {
-  const port = await freePort();
+  const port = await freePorts(1);
   const nobody = await runHothot("check", "--target", `127.0.0.1:${port}`, "--duration", "1");
   assert.equal(nobody.status, 2, nobody.stderr);
   assert.match(nobody.stderr, /No Redis server answers/);

@@ -139,7 +139,7 @@ test("read-your-writes-anywhere", { timeout: 120_000 }, async (t) => {
       if (!far.isOpen) far = await cluster.client(2).catch(() => far);
     }
   });
-  await sleep(3_000);
+  await sleep(1_000);
   for (let round = 0; round < 2; round += 1) {
     pauseNode(cluster.state, "n3");
     await sleep(1_200);

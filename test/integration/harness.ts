@@ -22,9 +22,9 @@ import {
 } from "../../src/cli/cluster-state.ts";
 import { callHttp } from "../../src/cli/http-client.ts";
 import { askStatus, type StatusAnswer } from "../../src/cli/node-view.ts";
-import { portTrouble } from "../../src/cli/ports.ts";
 import { signalProcess } from "../../src/cli/processes.ts";
 import { logTail } from "../../src/cli/supervisor.ts";
+import { freePorts } from "../support/ports.ts";
 
 /** The built program. */
 export const HOTHOT = resolve(import.meta.dirname, "../../src/main/hothot.js");
@@ -32,9 +32,6 @@ export const HOTHOT = resolve(import.meta.dirname, "../../src/main/hothot.js");
 /** How long a condition may take on a slow machine that does other work too, ms. */
 const PATIENCE_MS = 30_000;
 const STOP_MS_MAX = 30_000;
-/** Below the ports that systems give to outgoing connections. */
-const PORT_MIN = 15_000;
-const PORT_MAX = 30_000;
 /** More than any test's cluster needs of one kind. */
 const PORTS_PER_KIND = 10;
 
@@ -142,18 +139,10 @@ export async function portArguments(): Promise<string[]> {
   ];
 }
 
-/** @returns first ports of `count` ranges that are free now. */
+/** @returns first ports of `count` ranges that are free now, and that no other file of tests uses. */
 export async function freePortRanges(count: number): Promise<number[]> {
-  const size = count * PORTS_PER_KIND;
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const base = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN - size));
-    const all = Array.from({ length: size }, (_, index) => base + index);
-    const troubles = await Promise.all(all.map((port) => portTrouble("127.0.0.1", port)));
-    if (troubles.every((trouble) => trouble === undefined)) {
-      return Array.from({ length: count }, (_, index) => base + index * PORTS_PER_KIND);
-    }
-  }
-  throw new Error("no free range of ports was found");
+  const base = await freePorts(count * PORTS_PER_KIND);
+  return Array.from({ length: count }, (_, index) => base + index * PORTS_PER_KIND);
 }
 
 /** Runs a program to its end. */

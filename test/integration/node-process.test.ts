@@ -15,6 +15,7 @@ import { DEFAULT_SETTINGS, initialConfiguration } from "../../src/register/place
 import { WitnessServer } from "../../src/register/witness.ts";
 import { WitnessRegister } from "../../src/register/witness-client.ts";
 import type { NodeRecord } from "../../src/replica/configuration.ts";
+import { freePorts } from "../support/ports.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../src/main/hothot.js", import.meta.url));
 const PATIENCE_MS = 40_000;
@@ -45,21 +46,6 @@ function start(t: TestContext, args: readonly string[]): Process {
   return { child, output: () => output, ended };
 }
 
-/** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = net.createServer();
-      server.listen(0, "127.0.0.1");
-      await once(server, "listening");
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  for (const server of servers) server.close();
-  return ports;
-}
-
 interface Cluster {
   readonly url: string;
   readonly nodes: readonly Omit<NodeRecord, "incarnation">[];
@@ -67,14 +53,14 @@ interface Cluster {
 
 /** A witness in this process that holds a cluster's first configuration; no node runs yet. */
 async function createCluster(t: TestContext, count: number): Promise<Cluster> {
-  const ports = await freePorts(count * 3);
+  const first = await freePorts(count * 3);
   const nodes = Array.from({ length: count }, (_, index) => ({
     id: `n${index + 1}`,
     host: "127.0.0.1",
     zone: "",
-    peerPort: ports[index * 3] ?? 0,
-    respPort: ports[index * 3 + 1] ?? 0,
-    httpPort: ports[index * 3 + 2] ?? 0,
+    peerPort: first + index * 3,
+    respPort: first + index * 3 + 1,
+    httpPort: first + index * 3 + 2,
   }));
   const witness = new WitnessServer({ host: "127.0.0.1", port: 0 });
   const url = `http://127.0.0.1:${await witness.listen()}`;
@@ -205,7 +191,7 @@ test("a witness whose file is another cluster's, or damaged, says so", async (t)
   const dir = mkdtempSync(join(tmpdir(), "hothot-witness-"));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   const file = join(dir, "register.json");
-  const [port] = await freePorts(1);
+  const port = await freePorts(1);
   const nodes = [{ id: "n1", host: "127.0.0.1", zone: "", peerPort: 1, respPort: 2, httpPort: 3 }];
   const settings = { ...DEFAULT_SETTINGS, shardCount: 1, replicas: 1 };
   const theirs = JSON.stringify(initialConfiguration({ clusterId: "theirs", nodes, settings }));
@@ -223,7 +209,7 @@ test("a witness whose file is another cluster's, or damaged, says so", async (t)
 });
 
 test("a node waits for its register, and ends when told to meanwhile", async (t) => {
-  const [port] = await freePorts(1);
+  const port = await freePorts(1);
   const node = start(t, ["node", "--id", "n1", "--register", `http://127.0.0.1:${port}`]);
   await until("it waits", async () => node.output().includes("waiting for the configuration"));
   node.child.kill("SIGTERM");

@@ -28,7 +28,7 @@ test("power loss of all nodes: fsync loses nothing", { timeout: 180_000 }, async
   });
   const losses = await losePower(cluster, writers(t, cluster), {
     rounds: 5,
-    writeMs: 1_500,
+    writeMs: 1_000,
     report: (line) => t.diagnostic(line),
   });
   for (const { acknowledged, lost, wrong } of losses) {
@@ -81,7 +81,7 @@ test("nobody-picks-the-winner: any order of starts, one node late", {
     // The witness comes before, between or after the nodes.
     for (const id of order.toSpliced(round % 4, 0, "witness")) {
       await startNode(cluster.state, id);
-      await sleep(400);
+      await sleep(250);
     }
     await untilWhole(cluster);
     const { lost, wrong } = await load.judge(cutMs);

@@ -83,6 +83,8 @@ test("a process that was stopped in turns runs on, however its helper ends", asy
       if (ending === "told") await endHelper(helper);
       else helper.kill("SIGTERM");
       await until("it runs again", () => processStanding(identity) === "running");
+      // Though nobody has closed its input.
+      await until("the helper has ended", () => helper.exitCode === 0);
     } finally {
       victim.kill("SIGKILL");
     }

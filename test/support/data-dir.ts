@@ -15,11 +15,19 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** Made by this process. */
+const directories: string[] = [];
+
 /** @returns a new directory that is removed when this process ends, by when its clusters have ended. */
 export function dataDirectory(): string {
   const dir = mkdtempSync(join(tmpdir(), "hothot-data-"));
-  process.once("exit", () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
+  if (directories.length === 0) process.once("exit", removeDirectories);
+  directories.push(dir);
   return dir;
+}
+
+function removeDirectories(): void {
+  for (const dir of directories) rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
 }
 
 /**

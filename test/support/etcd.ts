@@ -12,16 +12,13 @@ import * as https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { portTrouble } from "../../src/cli/ports.ts";
+import { freePorts } from "./ports.ts";
 
 /** The settings that docs/etcd.md advises, ms. */
 export const ADVISED_SETTINGS = { heartbeatMs: 50, electionMs: 250 } as const;
 
 const START_MS_MAX = 30_000;
 const STATUS_MS_MAX = 2_000;
-/** Away from the ports that other tests look for. */
-const PORT_MIN = 10_000;
-const PORT_MAX = 14_900;
 
 export interface EtcdClusterOptions {
   /** 3 by default. */
@@ -273,15 +270,4 @@ export class EtcdCluster {
     assert.ok(member !== undefined, `there is no member ${index}`);
     return member;
   }
-}
-
-/** @returns the first of `count` ports in a row that were free a moment ago. */
-async function freePorts(count: number): Promise<number> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const base = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN - count));
-    const ports = Array.from({ length: count }, (_, index) => base + index);
-    const troubles = await Promise.all(ports.map((port) => portTrouble("127.0.0.1", port)));
-    if (troubles.every((trouble) => trouble === undefined)) return base;
-  }
-  throw new Error("no free ports were found");
 }

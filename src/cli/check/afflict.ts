@@ -92,7 +92,11 @@ async function stopInTurns(
 
 function endOfInput(): AbortSignal {
   const ending = new AbortController();
-  const end = (): void => ending.abort();
+  const end = (): void => {
+    ending.abort();
+    // Whoever told it by a signal may never close it, and an open input would keep this process.
+    process.stdin.destroy();
+  };
   process.stdin.on("end", end).on("error", end).resume();
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, end);
   return ending.signal;

@@ -13,6 +13,9 @@ export const FAULT_KINDS = [
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
+/** Faults by which a node is lost to all at once, so that a failover is all that clients wait for. */
+export const FAILOVER_KINDS: readonly FaultKind[] = ["kill", "cut", "power-off", "link-down"];
+
 /** On the command line, all faults of the network and of machines together. */
 export const ALL_OF_NETWORK = "net";
 

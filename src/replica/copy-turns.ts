@@ -5,6 +5,8 @@ import type { NodeId, ShardId } from "./configuration.ts";
 /** Of the first copies of a process: what copies is slow until the engine has compiled it, and clients wait meanwhile. */
 const WARM_UP_BYTES = 1 << 20;
 const WARM_UP_SLOWER = 16;
+/** Piece by piece then: some in a row, each as slow as that, would make clients wait for all of them. */
+const WARM_UP_BURST_BYTES = 1;
 
 export interface CopyTurn {
   readonly shard: ShardId;
@@ -30,16 +32,17 @@ export class CopyTurns {
   constructor(bytesPerSecond: number, burstBytes: number) {
     this.#bytesPerMs = bytesPerSecond / 1_000;
     this.#burstBytes = burstBytes;
-    this.#allowance = burstBytes;
+    this.#allowance = WARM_UP_BURST_BYTES;
   }
 
   /** Whether another piece of a copy may be sent now. */
   maySend(nowMs: number): boolean {
     const sinceMs = nowMs - this.#atMs;
     this.#atMs = nowMs;
-    const slower = this.#sentBytes < WARM_UP_BYTES ? WARM_UP_SLOWER : 1;
-    const more = sinceMs * (this.#bytesPerMs / slower);
-    this.#allowance = Math.min(this.#burstBytes, this.#allowance + more);
+    const isWarmingUp = this.#sentBytes < WARM_UP_BYTES;
+    const more = (sinceMs * this.#bytesPerMs) / (isWarmingUp ? WARM_UP_SLOWER : 1);
+    const most = isWarmingUp ? WARM_UP_BURST_BYTES : this.#burstBytes;
+    this.#allowance = Math.min(most, this.#allowance + more);
     return this.#allowance > 0;
   }
 

@@ -61,7 +61,7 @@ export const DEFAULT_LIMITS: Limits = {
   operationMsMax: 3_000,
   copyChunkBytes: 16 << 10,
   copyWindowBytes: 1 << 20,
-  copyBytesPerSecond: 8 << 20,
+  copyBytesPerSecond: 6 << 20,
 };
 
 /** Chunks of copies, of whatever shards, that one drain reads at most. */

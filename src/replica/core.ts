@@ -856,9 +856,8 @@ export class Core implements CoreSurface, Host {
 
   #noteFailover(shard: Shard, record: ShardRecord, removed: readonly NodeId[]): void {
     const { monoMs } = this.now;
-    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isHolder) return;
-    // A failover leaves somebody in sync; if nobody is left, the cluster goes on after a restart of all (R12).
-    if (removed.length === shard.record.inSync.length) return;
+    // A failover leaves somebody in sync. Who was not may have missed epochs, and a restart of all among them (R12).
+    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isMember) return;
     let heardMs = Number.NEGATIVE_INFINITY;
     let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
     for (const node of removed) {

@@ -49,9 +49,14 @@ export function recovered(
   };
 }
 
-/** The next epoch of the shard, with another of its in-sync members as primary. */
+/**
+ * The next epoch of the shard, with another of its in-sync members as primary, and as the preferred one if it is a replica:
+ * else the shard would be given back at once.
+ */
 export function withPrimary(record: ShardRecord, primary: NodeId): ShardRecord {
-  return withoutMembers(record, new Set(), primary);
+  const next = withoutMembers(record, new Set(), primary);
+  if (!record.replicas.includes(primary)) return next;
+  return { ...next, replicas: [primary, ...record.replicas.filter((node) => node !== primary)] };
 }
 
 /**

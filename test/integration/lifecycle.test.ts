@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   clusterExists,
   killNode,
@@ -103,8 +104,7 @@ test("status shows nodes, shards and a dead node, and start brings it back", asy
 });
 
 test("transfer hands a shard over", async (t) => {
-  // A shard goes home when its preferred primary has been in sync for three leases, which may have passed by now.
-  const cluster = await startTestCluster(t, { shards: 3, args: ["--lease-ms", "5000"] });
+  const cluster = await startTestCluster(t, { shards: 3, args: ["--lease-ms", "1000"] });
   const { shards } = (await cluster.status(0)).status;
   const shard = shards[0];
   assert.ok(shard !== undefined);
@@ -112,7 +112,7 @@ test("transfer hands a shard over", async (t) => {
   assert.ok(successor !== undefined);
   const transferred = await cluster.hothot("transfer", String(shard.shard), successor);
   assert.equal(transferred.status, 0, transferred.stderr);
-  await until("all nodes see the successor", async () => {
+  const seen = async (): Promise<boolean> => {
     for (const index of [0, 1, 2]) {
       const view = (await cluster.status(index)).status.shards.find(
         (each) => each.shard === shard.shard,
@@ -120,7 +120,12 @@ test("transfer hands a shard over", async (t) => {
       if (view?.primary !== successor) return false;
     }
     return true;
-  });
+  };
+  await until("all nodes see the successor", seen);
+  // A shard goes home when its preferred primary has been in sync for three leases; this one is at home now.
+  const leaseMs = (await cluster.status(0)).configuration?.settings.leaseMs ?? 0;
+  await sleep(5 * leaseMs);
+  assert.ok(await seen(), "the shard stays where it was put");
   const stranger = await cluster.hothot("transfer", String(shard.shard), "n9");
   assert.equal(stranger.status, 1);
   assert.match(stranger.stderr, /no node n9/);

@@ -1,5 +1,6 @@
 /** A flame graph as SVG: a box for each function in each stack, as wide as the time in it, upon its caller's. */
 
+import { escaped } from "../report/svg.ts";
 import type { Frame } from "./stacks.ts";
 
 const WIDTH = 1_400;
@@ -66,8 +67,4 @@ function colourOf(file: string): string {
   let sum = 0;
   for (let i = 0; i < room.length; i += 1) sum += room.charCodeAt(i);
   return COLOURS[sum % COLOURS.length] ?? FOREIGN_COLOUR;
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

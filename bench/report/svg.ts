@@ -46,6 +46,10 @@ export function chartOf(section: SectionResult): string {
 }
 
 function text(x: number, y: number, content: string, more = ""): string {
-  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${x.toFixed(1)}" y="${y}" ${more}>${escaped}</text>`;
+  return `<text x="${x.toFixed(1)}" y="${y}" ${more}>${escaped(content)}</text>`;
+}
+
+/** @returns text as it stands in SVG. */
+export function escaped(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

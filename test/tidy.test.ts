@@ -8,6 +8,7 @@ import { test } from "node:test";
 /** Room → rooms that it may import. A room may always import itself. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
   kit: [],
+  sockets: [],
   data: ["kit"],
   resp: ["kit", "data"],
   commands: ["kit", "data", "replica"],
@@ -15,9 +16,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
   history: ["kit"],
   register: ["kit", "replica"],
   store: ["kit", "data", "replica"],
-  peers: ["kit", "data", "resp", "replica"],
+  peers: ["kit", "data", "resp", "replica", "sockets"],
   router: ["kit", "data", "commands", "replica"],
-  server: ["kit", "data", "resp", "commands", "router", "replica"],
+  server: ["kit", "data", "resp", "commands", "router", "replica", "sockets"],
   http: ["kit", "data", "router", "replica"],
   node: ["kit", "data", "commands", "replica", "peers", "register", "router", "store"],
   cli: "all",

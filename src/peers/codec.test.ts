@@ -283,7 +283,7 @@ function encode(list: readonly Message[]): Buffer {
 function decode(chunks: readonly Buffer[], decoder = new FrameDecoder()): Message[] {
   const out: Message[] = [];
   for (const chunk of chunks) {
-    decoder.push(chunk, (message) => {
+    decoder.push(chunk, 0, chunk.length, (message) => {
       out.push(message);
       return true;
     });
@@ -444,7 +444,7 @@ describe("peer codec", () => {
   it("stops within a batch when told to", () => {
     const bytes = encode([{ kind: "fetch-configuration" }, { kind: "fetch-configuration" }]);
     let seen = 0;
-    new FrameDecoder().push(bytes, () => {
+    new FrameDecoder().push(bytes, 0, bytes.length, () => {
       seen++;
       return false;
     });

@@ -158,24 +158,28 @@ export class FrameDecoder {
   }
 
   /**
-   * @param chunk the next bytes of the stream; kept until its frames are complete.
+   * @param chunk what holds the next bytes of the stream, from `start` to before `end`; kept until its frames are complete.
    * @param onMessage called for every message that is complete now, in order; returns false to drop the rest.
    * @throws PeerProtocolError at malformed input.
    */
-  push(chunk: Buffer, onMessage: (message: Message) => boolean): void {
-    this.#chunks.push(chunk);
-    this.#held += chunk.length;
-    if (this.#held < this.#needed) return;
-    const buffer = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#held);
-    let at = 0;
+  push(chunk: Buffer, start: number, end: number, onMessage: (message: Message) => boolean): void {
+    const isWhole = this.#held === 0;
+    this.#held += end - start;
+    if (!isWhole || this.#held < this.#needed) {
+      this.#chunks.push(chunk.subarray(start, end));
+      if (this.#held < this.#needed) return;
+    }
+    const buffer = isWhole ? chunk : Buffer.concat(this.#chunks, this.#held);
+    const limit = isWhole ? end : this.#held;
+    let at = isWhole ? start : 0;
     let needed = HEADER_BYTES;
-    while (buffer.length - at >= HEADER_BYTES) {
+    while (limit - at >= HEADER_BYTES) {
       const bytes = buffer.readUInt32LE(at);
       if (bytes > this.#frameBytesMax) {
         throw new PeerProtocolError("frame-too-large", `a frame claims ${bytes} bytes`);
       }
       needed = HEADER_BYTES + bytes;
-      if (buffer.length - at < needed) break;
+      if (limit - at < needed) break;
       const reader = new ByteReader(buffer, at + HEADER_BYTES, at + needed);
       const message = read(reader);
       if (reader.left !== 0) {
@@ -185,8 +189,8 @@ export class FrameDecoder {
       needed = HEADER_BYTES;
       if (!onMessage(message)) return;
     }
-    this.#held = buffer.length - at;
-    this.#chunks = this.#held === 0 ? [] : [buffer.subarray(at)];
+    this.#held = limit - at;
+    this.#chunks = this.#held === 0 ? [] : [buffer.subarray(at, limit)];
     this.#needed = needed;
   }
 }

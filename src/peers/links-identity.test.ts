@@ -126,8 +126,8 @@ class InvertedEncoder extends FrameEncoder {
 }
 
 class InvertedDecoder extends FrameDecoder {
-  override push(...[chunk, onMessage]: Parameters<FrameDecoder["push"]>): void {
-    super.push(inverted(chunk), onMessage);
+  override push(...[chunk, start, end, onMessage]: Parameters<FrameDecoder["push"]>): void {
+    super.push(inverted(chunk.subarray(start, end)), 0, end - start, onMessage);
   }
 }
 

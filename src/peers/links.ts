@@ -9,6 +9,8 @@
 import * as net from "node:net";
 import type { Incarnation, NodeId } from "../replica/configuration.ts";
 import type { Message } from "../replica/messages.ts";
+import { readInto } from "../sockets/accepted-socket.ts";
+import { ReadBuffer } from "../sockets/read-buffer.ts";
 import {
   FRAME_BYTES_MAX,
   type MessageDecoder,
@@ -98,6 +100,8 @@ const STEADY_MS = 1000;
 const CLOCKS_MS_MAX = 5000;
 /** After this time on an idle connection the system looks whether its other end is still there, ms. */
 const KEEP_ALIVE_MS = 1000;
+/** Memory that what several reads brought shares: some turns' worth under load. */
+const PAGE_BYTES = 512 * 1024;
 /** Tries to find a port that is free for TCP and UDP, where the system chooses. */
 const PORT_TRIES = 10;
 /** What this release can do beyond its wire version. */
@@ -139,6 +143,13 @@ export interface LinkStatus {
   readonly queuedBytes: number;
   /** Bytes of frames and datagrams that were given to the system for this peer. */
   readonly sentBytes: number;
+}
+
+/** A connection, and who takes what it brings: its handshake, then its line. */
+interface Wire {
+  readonly socket: net.Socket;
+  /** Takes the bytes from `start` to before `end` of a buffer that nobody writes to there any more. */
+  take: (bytes: Buffer, start: number, end: number) => void;
 }
 
 /** One direction-less connection of a peer, up. */
@@ -200,6 +211,7 @@ export class Links {
   /** Accepted connections that have not said who they are, the oldest first. */
   readonly #greeting = new Set<net.Socket>();
   readonly #refusals = new RefusalLog();
+  readonly #reads = new ReadBuffer(PAGE_BYTES);
   readonly #server: net.Server;
   #datagrams: HeartbeatSocket | undefined;
   /** Of the last datagram, to whomever. */
@@ -228,8 +240,13 @@ export class Links {
       ...(options.secret === undefined ? {} : { secret: options.secret }),
     };
     this.#server = net.createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-      (socket) => this.#onAccepted(socket),
+      {
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_MS,
+        pauseOnConnect: true,
+      },
+      (socket) => this.#onAccepted(this.#wireOf(socket)),
     );
     this.#silenceTimer = setInterval(() => {
       // After this turn's reading: a stalled process must not take its own silence for its peers'.
@@ -537,7 +554,7 @@ export class Links {
   #onBeatFrame(peer: Peer, run: Run, frame: Buffer): void {
     try {
       const decoder = this.#codec.createDecoder(run.version, frame.length);
-      decoder.push(frame, (message) => {
+      decoder.push(frame, 0, frame.length, (message) => {
         if (message.kind !== "heartbeat") throw malformed(`a ${message.kind} in a datagram`);
         this.#options.handler.received(peer.address.id, message);
         return false;
@@ -571,13 +588,8 @@ export class Links {
       return;
     }
     const { id, host, port } = peer.address;
-    const socket = net.connect({
-      host,
-      port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-    });
+    const wire = this.#connect(host, port);
+    const { socket } = wire;
     lane.dialling = socket;
     let handshake: Handshake | undefined;
     const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMsMax);
@@ -587,17 +599,16 @@ export class Links {
     });
     // The close event follows every error; only it decides.
     socket.on("error", () => undefined);
-    const onData = (chunk: Buffer): void => {
+    wire.take = (bytes, start, end): void => {
       if (lane.dialling !== socket || peer.dropsIn || handshake === undefined) return;
       try {
-        const { send, done } = handshake.push(chunk);
-        for (const bytes of send) socket.write(bytes);
+        const { send, done } = handshake.push(bytes.subarray(start, end));
+        for (const word of send) socket.write(word);
         if (done === undefined) return;
         clearTimeout(timer);
-        socket.off("data", onData);
         socket.off("close", onClose);
         lane.dialling = undefined;
-        this.#lineUp(peer, lane, socket, done);
+        this.#lineUp(peer, lane, wire, done);
       } catch (error) {
         if (!(error instanceof PeerProtocolError)) throw error;
         this.#refuse(socket, handshake, error, id);
@@ -608,8 +619,45 @@ export class Links {
       if (lane.dialling === socket) lane.dialling = undefined;
       this.#redial(peer, lane);
     };
-    socket.on("data", onData);
     socket.once("close", onClose);
+  }
+
+  /** A connection that is being made. */
+  #connect(host: string, port: number): Wire {
+    const socket = net.connect({
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      onread: {
+        buffer: this.#reads.target,
+        callback: (count) => {
+          this.#keep(wire, count);
+          return true;
+        },
+      },
+    });
+    const wire: Wire = { socket, take: nobody };
+    return wire;
+  }
+
+  /** An accepted connection. */
+  #wireOf(accepted: net.Socket): Wire {
+    const socket = readInto(accepted, this.#reads.target, (count) => this.#keep(wire, count));
+    const wire: Wire = { socket: socket ?? accepted, take: nobody };
+    if (socket === undefined) {
+      accepted.on("data", (chunk: Buffer) => wire.take(chunk, 0, chunk.length));
+    }
+    // It ends, and is closed, only if it is read.
+    wire.socket.resume();
+    return wire;
+  }
+
+  #keep(wire: Wire, count: number): void {
+    const reads = this.#reads;
+    reads.keep(count);
+    wire.take(reads.page, reads.start, reads.end);
   }
 
   #redial(peer: Peer, lane: Lane): void {
@@ -621,7 +669,8 @@ export class Links {
 
   // --- accepting --------------------------------------------------------------------------------------------------
 
-  #onAccepted(socket: net.Socket): void {
+  #onAccepted(wire: Wire): void {
+    const { socket } = wire;
     socket.on("error", () => undefined);
     if (this.#isClosed || !this.#isOpen) {
       socket.destroy();
@@ -640,11 +689,11 @@ export class Links {
       clearTimeout(timer);
       this.#greeting.delete(socket);
     };
-    const onData = (chunk: Buffer): void => {
+    wire.take = (bytes, start, end): void => {
       if (!this.#greeting.has(socket)) return;
       try {
-        const { send, done } = handshake.push(chunk);
-        for (const bytes of send) socket.write(bytes);
+        const { send, done } = handshake.push(bytes.subarray(start, end));
+        for (const word of send) socket.write(word);
         if (done === undefined) return;
         // Much may have happened since its first word.
         const peer = this.#admit(done.hello) ? this.#peers.get(done.hello.nodeId) : undefined;
@@ -653,16 +702,14 @@ export class Links {
           socket.destroy();
           return;
         }
-        socket.off("data", onData);
         socket.off("close", onClose);
         onClose();
-        this.#lineUp(peer, lane, socket, done);
+        this.#lineUp(peer, lane, wire, done);
       } catch (error) {
         if (!(error instanceof PeerProtocolError)) throw error;
         this.#refuse(socket, handshake, error, handshake.peer?.nodeId);
       }
     };
-    socket.on("data", onData);
     socket.once("close", onClose);
   }
 
@@ -774,12 +821,8 @@ export class Links {
 
   // --- lines ------------------------------------------------------------------------------------------------------
 
-  #lineUp(
-    peer: Peer,
-    lane: Lane,
-    socket: net.Socket,
-    { hello, version, features, rest }: Greeted,
-  ): void {
+  #lineUp(peer: Peer, lane: Lane, wire: Wire, { hello, version, features, rest }: Greeted): void {
+    const { socket } = wire;
     if (lane.line !== undefined) this.#lineDown(peer, lane, lane.line);
     clearTimeout(lane.redialTimer);
     lane.redialTimer = undefined;
@@ -805,7 +848,7 @@ export class Links {
         heartbeats: (isSameRun ? peer.run?.heartbeats : undefined) ?? new HeartbeatAssembler(),
       };
     }
-    socket.on("data", (chunk) => this.#onBytes(peer, lane, line, chunk));
+    wire.take = (bytes, start, end) => this.#onBytes(peer, lane, line, bytes, start, end);
     socket.once("close", () => this.#lineDown(peer, lane, line));
     this.#options.log("debug", "peer connection up", {
       peer: peer.address.id,
@@ -814,10 +857,10 @@ export class Links {
       version,
     });
     if (lane.channel === "data") this.#options.handler.connected(peer.address.id, incarnation);
-    if (rest.length > 0) this.#onBytes(peer, lane, line, rest);
+    if (rest.length > 0) this.#onBytes(peer, lane, line, rest, 0, rest.length);
   }
 
-  #onBytes(peer: Peer, lane: Lane, line: Line, chunk: Buffer): void {
+  #onBytes(peer: Peer, lane: Lane, line: Line, bytes: Buffer, start: number, end: number): void {
     // A replaced connection, or a blocked peer.
     if (lane.line !== line || peer.dropsIn) return;
     peer.heardAtMs = performance.now();
@@ -826,7 +869,7 @@ export class Links {
     if (!isHeartbeatLane) this.#beginTurn();
     handler.beginBurst();
     try {
-      line.decoder.push(chunk, (message) => {
+      line.decoder.push(bytes, start, end, (message) => {
         if ((message.kind === "heartbeat") !== isHeartbeatLane) {
           throw malformed(`a ${message.kind} on the ${lane.channel} link`);
         }
@@ -950,6 +993,9 @@ export class Links {
     );
   }
 }
+
+/** What takes the bytes of a connection that has nobody yet. */
+function nobody(): void {}
 
 function lanesOf(peer: Peer): readonly Lane[] {
   return peer.heartbeat === undefined ? [peer.data] : [peer.data, peer.heartbeat];

@@ -18,7 +18,8 @@ import { ProtocolError } from "../resp/protocol-error.ts";
 import { RequestParser } from "../resp/request-parser.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Route } from "../router/routes.ts";
-import { readInto } from "./accepted-socket.ts";
+import { readInto } from "../sockets/accepted-socket.ts";
+import type { ReadBuffer } from "../sockets/read-buffer.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
 import type { Intake, Waiter } from "./intake.ts";
 import type { CommandTally, KnownCommands } from "./known-commands.ts";
@@ -33,7 +34,6 @@ import {
   OUTPUT_SOFT_BYTES,
 } from "./limits.ts";
 import type { Outbox, Sender } from "./outbox.ts";
-import type { ReadBuffer } from "./read-buffer.ts";
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
 

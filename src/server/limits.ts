@@ -24,6 +24,8 @@ export const WATCHED_KEYS_MAX = 100_000;
 export const CLIENT_NAME_BYTES_MAX = 1024;
 /** Time that pending answers get when the server closes, ms. */
 export const CLOSE_GRACE_MS = 5000;
+/** Memory that what several reads brought shares; a request that is in flight keeps all of it. */
+export const PAGE_BYTES = 64 * 1024;
 /** How often idle connections are looked for, ms. */
 export const IDLE_SWEEP_MS = 1000;
 /** Silence after which the system probes whether the other end still lives, ms. */

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 
 import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
+import { ReadBuffer } from "../sockets/read-buffer.ts";
 import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
 import { Intake } from "./intake.ts";
@@ -11,13 +12,13 @@ import { type CommandObserver, KnownCommands } from "./known-commands.ts";
 import {
   CLOSE_GRACE_MS,
   IDLE_SWEEP_MS,
+  PAGE_BYTES,
   REQUESTS_PER_LOOK,
   TURN_MS_MAX,
   UNANSWERED_MAX,
   UNANSWERED_RESUME,
 } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
-import { ReadBuffer } from "./read-buffer.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
@@ -168,7 +169,7 @@ export class RespServer {
       commands: serverCommandsByName,
       known: new KnownCommands(observer),
       outbox: new Outbox(),
-      readBuffer: new ReadBuffer(),
+      readBuffer: new ReadBuffer(PAGE_BYTES),
       readsIntoBuffer: this.#options.readsIntoBuffer ?? true,
       intake: new Intake({
         turnMsMax: TURN_MS_MAX,

@@ -12,7 +12,7 @@ async function setUp(t: TestContext, pauseOnConnect = true) {
   await once(server, "listening");
   t.after(() => server.close());
   const { port } = server.address() as AddressInfo;
-  const reads = new ReadBuffer();
+  const reads = new ReadBuffer(64 * 1024);
   const open = async () => {
     const client = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
     t.after(() => client.destroy());

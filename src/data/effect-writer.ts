@@ -1,6 +1,6 @@
 /**
- * Writes effects one after the other into chunks, which are never written twice, so that what was taken stays as it is. The
- * garbage collector frees a chunk when nothing in it is in use any more.
+ * Writes effects one after the other into memory that is used again for the next ones: the log copies an entry's effects at once,
+ * and new memory for each of them would keep the garbage collector busy.
  */
 
 import { unreachable } from "../kit/assert.ts";
@@ -9,16 +9,14 @@ import type { Effect } from "./effect.ts";
 import { EFFECT } from "./effect-cursor.ts";
 import { Effects } from "./effects.ts";
 
-const CHUNK_BYTES = 32 * 1024;
-/** A chunk that is longer is given up after the effects that it was made for. */
+const FIRST_BYTES = 4 * 1024;
+/** Longer memory is given up after the effects that it was made for. */
 const KEPT_BYTES_MAX = 1024 * 1024;
 const VARINT_BYTES_MAX = 8;
 const TIME_BYTES = 8;
 
 export class EffectWriter {
-  #chunk = allocate(0);
-  /** Where the effects begin that were not taken yet. */
-  #start = 0;
+  #memory = allocate(FIRST_BYTES);
   #end = 0;
   #length = 0;
 
@@ -26,7 +24,7 @@ export class EffectWriter {
   valueStart = 0;
 
   get memory(): Memory {
-    return this.#chunk;
+    return this.#memory;
   }
 
   /** Number of effects since the last `begin`. */
@@ -34,20 +32,17 @@ export class EffectWriter {
     return this.#length;
   }
 
-  /** Forgets what was not taken. */
+  /** Begins anew: what was taken is not valid any more. */
   begin(): void {
-    if (this.#chunk.bytes.length > KEPT_BYTES_MAX) {
-      this.#chunk = allocate(0);
-      this.#end = 0;
-    }
-    this.#start = this.#end;
+    if (this.#memory.bytes.length > KEPT_BYTES_MAX) this.#memory = allocate(FIRST_BYTES);
+    this.#end = 0;
     this.#length = 0;
   }
 
-  /** The effects since the last `begin`. What is written next does not change them. */
+  /** The effects since the last `begin`, valid until the next. */
   take(): Effects {
     if (this.#length === 0) return Effects.NONE;
-    return new Effects(this.#chunk.bytes, this.#start, this.#end, this.#length);
+    return new Effects(this.#memory.bytes, 0, this.#end, this.#length);
   }
 
   /** @param key what holds the key, from `start` to before `end`; so in the others. */
@@ -92,26 +87,23 @@ export class EffectWriter {
 
   flush(): void {
     this.#reserve(0);
-    this.#chunk.bytes[this.#end++] = EFFECT.flush;
+    this.#memory.bytes[this.#end++] = EFFECT.flush;
     this.#length += 1;
   }
 
   #reserve(bytes: number): void {
-    const needed = bytes + 1 + 3 * VARINT_BYTES_MAX + TIME_BYTES;
-    if (this.#end + needed <= this.#chunk.bytes.length) return;
-    const written = this.#end - this.#start;
+    const needed = this.#end + bytes + 1 + 3 * VARINT_BYTES_MAX + TIME_BYTES;
+    if (needed <= this.#memory.bytes.length) return;
     // Twice as long each time, so that a long transaction is not copied for each of its effects.
-    const chunk = allocate(Math.max(CHUNK_BYTES, written === 0 ? needed : 2 * (written + needed)));
-    copyBytes(this.#chunk, this.#start, this.#end, chunk, 0);
-    this.#chunk = chunk;
-    this.#start = 0;
-    this.#end = written;
+    const memory = allocate(2 * needed);
+    copyBytes(this.#memory, 0, this.#end, memory, 0);
+    this.#memory = memory;
   }
 
   #key(tag: number, key: Memory, start: number, end: number): void {
-    this.#chunk.bytes[this.#end++] = tag;
+    this.#memory.bytes[this.#end++] = tag;
     this.#varint(end - start);
-    copyBytes(key, start, end, this.#chunk, this.#end);
+    copyBytes(key, start, end, this.#memory, this.#end);
     this.#end += end - start;
     this.#length += 1;
   }
@@ -119,18 +111,18 @@ export class EffectWriter {
   #value(value: Memory | string, start: number, end: number): void {
     this.#varint(end - start);
     this.valueStart = this.#end;
-    if (typeof value === "string") writeText(value, this.#chunk, this.#end);
-    else copyBytes(value, start, end, this.#chunk, this.#end);
+    if (typeof value === "string") writeText(value, this.#memory, this.#end);
+    else copyBytes(value, start, end, this.#memory, this.#end);
     this.#end += end - start;
   }
 
   #time(atMs: number): void {
-    this.#chunk.view.setFloat64(this.#end, atMs, true);
+    this.#memory.view.setFloat64(this.#end, atMs, true);
     this.#end += TIME_BYTES;
   }
 
   #varint(value: number): void {
-    const { bytes } = this.#chunk;
+    const { bytes } = this.#memory;
     let rest = value;
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
       bytes[this.#end++] = (rest % 0x80) | 0x80;

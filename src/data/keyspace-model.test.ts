@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { slotOf } from "../kit/crc16.ts";
 import type { KeyRecord } from "./effect.ts";
+import { effectsOf } from "./effect-writer.ts";
 import type { Effects } from "./effects.ts";
 import { Keyspace } from "./keyspace.ts";
 
@@ -409,7 +410,7 @@ test("any stored mixture of old and new records becomes the state when its entri
       const log: { readonly seq: number; readonly effects: Effects }[] = [];
       const states: Map<string, Omit<KeyRecord, "key">>[] = [contentOf(keyspace)];
       const model = runAll(list, keyspace, (effects, seq) => {
-        log.push({ seq, effects });
+        log.push({ seq, effects: effectsOf([...effects]) });
         states.push(contentOf(keyspace));
       });
       const checkpoint = which % states.length;

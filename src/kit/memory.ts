@@ -6,8 +6,8 @@ export interface Memory {
   readonly view: DataView;
 }
 
-/** From so many bytes on, a call into the engine is faster than a loop. */
-const LOOP_BYTES_MAX = 128;
+/** Above so many bytes, a call into the engine is faster than a loop. */
+export const LOOP_BYTES_MAX = 128;
 /** The same for a binary string, which has no words. */
 const LOOP_TEXT_MAX = 24;
 /** Nobody wants to keep a longer buffer from being freed. */

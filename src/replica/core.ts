@@ -56,7 +56,7 @@ import { type SwapOutcome, Swaps } from "./swaps.ts";
 export const DEFAULT_LIMITS: Limits = {
   operationsMax: 100_000,
   uncommittedBytesMax: 16 << 20,
-  retainedBytesMax: 4 << 20,
+  retainedBytesMax: 1 << 20,
   lagMsMax: 2_000,
   operationMsMax: 3_000,
   copyChunkBytes: 16 << 10,

@@ -17,20 +17,20 @@ interface Decoded {
 
 /** Entries without a gap. To go through them decodes them, once. */
 export class EntryBatch implements Iterable<Entry> {
-  static readonly EMPTY = new EntryBatch(1, 0, []);
+  static readonly EMPTY = new EntryBatch(1, 0, new Bytes(Buffer.alloc(0), 0, 0));
 
   readonly firstSeq: number;
   /** Number of entries. */
   readonly length: number;
-  /** Each holds whole entries. */
-  readonly pieces: readonly Bytes[];
+  /** The bytes of all. */
+  readonly encoded: Bytes;
   #decoded: Decoded | undefined;
 
   /** @param decoded what the bytes mean, where it is known already. */
-  constructor(firstSeq: number, length: number, pieces: readonly Bytes[], decoded?: Decoded) {
+  constructor(firstSeq: number, length: number, encoded: Bytes, decoded?: Decoded) {
     this.firstSeq = firstSeq;
     this.length = length;
-    this.pieces = pieces;
+    this.encoded = encoded;
     this.#decoded = decoded;
   }
 
@@ -46,8 +46,8 @@ export class EntryBatch implements Iterable<Entry> {
     }
     const bytes = Buffer.from(writer.bytes());
     const places = ends.map((end, index) => new Bytes(bytes, ends[index - 1] ?? 0, end));
-    const pieces = [new Bytes(bytes, 0, bytes.length)];
-    return new EntryBatch(first.seq, entries.length, pieces, { entries: [...entries], places });
+    const encoded = new Bytes(bytes, 0, bytes.length);
+    return new EntryBatch(first.seq, entries.length, encoded, { entries: [...entries], places });
   }
 
   /** @throws MalformedError */
@@ -59,14 +59,14 @@ export class EntryBatch implements Iterable<Entry> {
     const start = reader.at;
     const decoded: Decoded = { entries: [], places: [] };
     for (let i = 0; i < count; i++) readInto(decoded, reader, firstSeq + i);
-    const pieces = count === 0 ? [] : [new Bytes(reader.buffer, start, reader.at)];
-    return new EntryBatch(firstSeq, count, pieces, decoded);
+    return new EntryBatch(firstSeq, count, new Bytes(reader.buffer, start, reader.at), decoded);
   }
 
   write(writer: ByteWriter): void {
     writer.varint(this.firstSeq);
     writer.varint(this.length);
-    for (const { buffer, start, end } of this.pieces) writer.raw(buffer, start, end);
+    const { buffer, start, end } = this.encoded;
+    writer.raw(buffer, start, end);
   }
 
   [Symbol.iterator](): Iterator<Entry> {
@@ -86,10 +86,9 @@ export class EntryBatch implements Iterable<Entry> {
   #decode(): Decoded {
     if (this.#decoded !== undefined) return this.#decoded;
     const decoded: Decoded = { entries: [], places: [] };
-    for (const { buffer, start, end } of this.pieces) {
-      const reader = new ByteReader(buffer, start, end);
-      while (reader.left > 0) readInto(decoded, reader, this.firstSeq + decoded.entries.length);
-    }
+    const { buffer, start, end } = this.encoded;
+    const reader = new ByteReader(buffer, start, end);
+    while (reader.left > 0) readInto(decoded, reader, this.firstSeq + decoded.entries.length);
     this.#decoded = decoded;
     return decoded;
   }

@@ -116,6 +116,27 @@ test("a batch stays what it was when the log goes on and is cut", () => {
   );
 });
 
+test("what one log cuts stays with the other that has the same past", () => {
+  for (const cuts of ["the first", "the second"]) {
+    const logs = [new Log(), new Log()] as const;
+    for (let seq = 1; seq <= 1_000; seq += 1) logs[0].append(entryOf(seq, 100));
+    logs[1].inherit(logs[0]);
+    const [cut, kept] = cuts === "the first" ? logs : [logs[1], logs[0]];
+    for (let seq = 1_001; seq <= 4_000; seq += 1) {
+      cut.append(entryOf(seq, 200));
+      cut.cut(seq, 20_000);
+    }
+    const past = Array.from({ length: 1_000 }, (_, index) => entryOf(index + 1, 100));
+    assertSame([...kept.slice(1, Number.POSITIVE_INFINITY)], past);
+    assert.ok(cut.bytes <= 20_000);
+    const rest = [...cut.slice(cut.firstSeq, Number.POSITIVE_INFINITY)];
+    assertSame(
+      rest,
+      rest.map((_, index) => entryOf(cut.firstSeq + index, 200)),
+    );
+  }
+});
+
 test("two logs with one past go on apart", () => {
   const log = new Log();
   for (let seq = 1; seq <= 300; seq += 1) log.append(entryOf(seq, 100));

@@ -15,6 +15,8 @@ const CHUNK_BYTES = 16 << 10;
 /** What an entry counts beside its bytes: where it is. */
 const PLACE_BYTES = 12;
 const FIRST_PLACES = 64;
+/** Chunks that are kept for later; a log grows and is cut by turns. */
+const SPARE_MAX = 4;
 
 const writer = new ByteWriter();
 
@@ -22,8 +24,9 @@ const writer = new ByteWriter();
  * Entries in order without a gap, from `firstSeq` to `lastSeq`, as their bytes: thousands of objects that live for seconds
  * would keep the garbage collector busy. What is committed may be cut from the front.
  *
- * The bytes lie in chunks, which are never written twice, so that messages may refer to them. A position counts the bytes
- * of all chunks since the log began; an entry lies within one chunk.
+ * The bytes lie in chunks; a position counts the bytes of all chunks since the log began, and an entry lies within one chunk.
+ * Nobody else refers to a chunk: whoever asks for entries gets a copy. So the memory of what is cut is used again, and a log
+ * that goes on for ever makes no garbage: old memory outside of the heap is what makes the collector look at all of the heap.
  * Invariant: the epoch table's first seqs and epochs both grow.
  */
 export class Log {
@@ -41,6 +44,12 @@ export class Log {
   #bytes = 0;
   /** Of entries that came as bytes. */
   readonly #sources = new Memories();
+  /** Chunks of what was cut. */
+  #spare: Memory[] = [];
+  /** Below this position are chunks that another log refers to as well. */
+  #sharedEnd = 0;
+  /** What was asked for last: every peer asks for the same. */
+  #slice: EntryBatch | undefined;
   #epochs: EpochRow[] = [];
 
   /** Seq of the last entry, cut or not; 0 for an empty log. */
@@ -100,7 +109,7 @@ export class Log {
     // After a long chunk too: what is left of it cannot be told from the chunk's number.
     this.#end = Math.ceil(this.#end / CHUNK_BYTES) * CHUNK_BYTES;
     const count = Math.max(1, Math.ceil(length / CHUNK_BYTES));
-    const chunk = allocate(count * CHUNK_BYTES);
+    const chunk = (count === 1 ? this.#spare.pop() : undefined) ?? allocate(count * CHUNK_BYTES);
     this.#chunks.push(chunk);
     for (let i = 1; i < count; i += 1) this.#chunks.push(undefined);
     return chunk;
@@ -133,17 +142,27 @@ export class Log {
   /** The entry `seq`, or undefined if it is cut or not there yet. */
   at(seq: number): Entry | undefined {
     if (seq < this.#firstSeq || seq > this.#lastSeq) return undefined;
-    const start = this.#startOf(seq);
-    const piece = this.#piece(start, start + this.#lengthOf(seq));
-    return readEntry(new ByteReader(piece.buffer, piece.start, piece.end), seq);
+    const bytes = this.#copy(seq, 1, this.#lengthOf(seq));
+    return readEntry(new ByteReader(bytes, 0, bytes.length), seq);
   }
 
-  /** @param end not behind the chunk of `start`. */
-  #piece(start: number, end: number): Bytes {
-    const chunk = this.#chunkAt(start);
-    assert(chunk !== undefined, "an entry begins in a chunk");
-    const offset = start % CHUNK_BYTES;
-    return new Bytes(chunk.bytes, offset, offset + end - start);
+  /** @param length of so many entries from `fromSeq` on, bytes. */
+  #copy(fromSeq: number, count: number, length: number): Buffer {
+    const copy = Buffer.allocUnsafe(length);
+    let at = 0;
+    for (let seq = fromSeq; seq < fromSeq + count; ) {
+      const start = this.#startOf(seq);
+      let end = start + this.#lengthOf(seq);
+      for (seq += 1; seq < fromSeq + count; seq += 1) {
+        if (this.#startOf(seq) !== end || end % CHUNK_BYTES === 0) break;
+        end += this.#lengthOf(seq);
+      }
+      const chunk = this.#chunkAt(start);
+      assert(chunk !== undefined, "an entry begins in a chunk");
+      const offset = start % CHUNK_BYTES;
+      at += chunk.bytes.copy(copy, at, offset, offset + end - start);
+    }
+    return copy;
   }
 
   /** What the entry `seq` counts in the bounds; 0 if it is not held. */
@@ -155,20 +174,21 @@ export class Log {
   /** The entries from `fromSeq` to the end, as far as about `bytesMax` bytes and at least one. */
   slice(fromSeq: number, bytesMax: number): EntryBatch {
     assert(fromSeq >= this.#firstSeq, "only what is held can be sent");
-    const pieces: Bytes[] = [];
-    let seq = fromSeq;
+    let count = 0;
     let bytes = 0;
-    while (seq <= this.#lastSeq && bytes < bytesMax) {
-      const start = this.#startOf(seq);
-      let end = start + this.#lengthOf(seq);
-      for (seq += 1; seq <= this.#lastSeq && bytes + end - start < bytesMax; seq += 1) {
-        if (this.#startOf(seq) !== end || end % CHUNK_BYTES === 0) break;
-        end += this.#lengthOf(seq);
-      }
-      pieces.push(this.#piece(start, end));
-      bytes += end - start;
+    for (let seq = fromSeq; seq <= this.#lastSeq; seq += 1) {
+      const length = this.#lengthOf(seq);
+      if (count > 0 && bytes + length >= bytesMax) break;
+      count += 1;
+      bytes += length;
     }
-    return new EntryBatch(fromSeq, seq - fromSeq, pieces);
+    const last = this.#slice;
+    if (last !== undefined && last.firstSeq === fromSeq && last.length === count) return last;
+    const copy = this.#copy(fromSeq, count, bytes);
+    const batch = new EntryBatch(fromSeq, count, new Bytes(copy, 0, bytes));
+    // A long one is a learner's.
+    this.#slice = bytes <= CHUNK_BYTES ? batch : undefined;
+    return batch;
   }
 
   /** Epoch in which `seq` was ordered, also if it is cut; 0 for seq 0, undefined past the end or before the table. */
@@ -191,8 +211,13 @@ export class Log {
     const isEmpty = this.#firstSeq > this.#lastSeq;
     const kept = Math.floor((isEmpty ? this.#end : this.#startOf(this.#firstSeq)) / CHUNK_BYTES);
     if (kept <= this.#firstChunk) return;
-    this.#chunks.splice(0, kept - this.#firstChunk);
-    this.#firstChunk = kept;
+    for (const chunk of this.#chunks.splice(0, kept - this.#firstChunk)) {
+      const isOwn = this.#firstChunk * CHUNK_BYTES >= this.#sharedEnd;
+      if (isOwn && chunk?.bytes.length === CHUNK_BYTES && this.#spare.length < SPARE_MAX) {
+        this.#spare.push(chunk);
+      }
+      this.#firstChunk += 1;
+    }
   }
 
   /** The epoch table: the first seq of each epoch that has entries, in ascending order. */
@@ -208,6 +233,9 @@ export class Log {
     this.#chunks = [...log.#chunks];
     this.#firstChunk = log.#firstChunk;
     this.#end = Math.ceil(log.#end / CHUNK_BYTES) * CHUNK_BYTES;
+    this.#sharedEnd = this.#end;
+    log.#sharedEnd = this.#end;
+    this.#slice = undefined;
     this.#starts = log.#starts.slice();
     this.#lengths = log.#lengths.slice();
     this.#firstSeq = log.#firstSeq;
@@ -221,6 +249,8 @@ export class Log {
     this.#chunks = [];
     this.#firstChunk = 0;
     this.#end = 0;
+    this.#sharedEnd = 0;
+    this.#slice = undefined;
     this.#bytes = 0;
     this.#firstSeq = seq + 1;
     this.#lastSeq = seq;

@@ -27,7 +27,7 @@ export interface Request {
 /** What running a request gave. */
 export interface Outcome {
   readonly reply: Reply;
-  /** What changed, already applied to the state; empty if nothing did. */
+  /** What changed, already applied to the state; empty if nothing did. Valid until the machine runs or reads the next time. */
   readonly effects: Effects;
   /** The highest seq that wrote (or deleted, while uncommitted) anything that the reply depends on; 0 if none. */
   readonly readSeq: number;

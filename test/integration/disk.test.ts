@@ -94,7 +94,7 @@ for (const missed of ["little", "more than the log holds"] as const) {
     }
     await writeAll(cluster, 1, expected);
     if (missed !== "little") {
-      // Eight shards that each keep 4 MiB.
+      // More than the 1 MiB of its log that each of eight shards keeps.
       const padding = "x".repeat(50_000);
       for (let round = 0; round < 10; round += 1) {
         await writeAll(cluster, 0, sameValues("pad:", 100, padding));
@@ -160,7 +160,7 @@ test("no-sync-storm: a rolling restart from disks copies nothing whole", {
   });
   const ports = cluster.state.nodes.map((node) => node.respPort);
   const load = new RegisterLoad({
-    // More in each shard than the 4 MiB of its log that are kept.
+    // More in each shard than the 1 MiB of its log that are kept.
     ...{ ports, connections: 12, keys: 2_500, padding: 10_000 },
     ...{ readShare: 0.5, rate: 200 },
   });

@@ -21,6 +21,7 @@ import { Core } from "../replica/core.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
 import type { ReadPolicy } from "../replica/read-balancer.ts";
 import { Router } from "../router/router.ts";
+import { onlyServer } from "../server/node-wide.ts";
 import { RespServer } from "../server/resp-server.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
 import { addBackupRoute } from "./backup-route.ts";
@@ -266,6 +267,7 @@ async function startNode(
     port: record.respPort,
     door: driver,
     router,
+    nodeWide: onlyServer(driver),
     version: options.version,
     observer: metrics,
     enableDebug: options.enableDebug ?? false,

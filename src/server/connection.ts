@@ -16,6 +16,7 @@ import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { ProtocolError } from "../resp/protocol-error.ts";
 import { RequestParser } from "../resp/request-parser.ts";
+import type { Door } from "../router/door.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Route } from "../router/routes.ts";
 import { readInto } from "./accepted-socket.ts";
@@ -39,6 +40,7 @@ import { abort, queueServerCommand, queueShardCommand } from "./transaction-comm
 
 /** What the server does for its connections. */
 export interface ConnectionHost extends Host {
+  readonly door: Door;
   readonly known: KnownCommands;
   readonly outbox: Outbox;
   readonly intake: Intake;

@@ -20,6 +20,7 @@ import {
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
 import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
+import { onlyServer } from "./node-wide.ts";
 import { RespServer, type RespServerOptions } from "./resp-server.ts";
 
 const run = promisify(execFile);
@@ -41,6 +42,7 @@ async function setUpServer(
     host: "127.0.0.1",
     port: 0,
     door,
+    nodeWide: onlyServer(door),
     version: "0.0.0-test",
     ...rest,
   });
@@ -766,7 +768,13 @@ for (const readsIntoBuffer of [true, false]) {
 
     it("says when the port is busy", async (t) => {
       const { port, door } = await setUp(t);
-      const second = new RespServer({ host: "127.0.0.1", port, door, version: "0" });
+      const second = new RespServer({
+        host: "127.0.0.1",
+        port,
+        door,
+        nodeWide: onlyServer(door),
+        version: "0",
+      });
       await assert.rejects(second.listen(), { code: "EADDRINUSE" });
     });
   });

@@ -1,6 +1,6 @@
 /**
- * The way to the shards from a thread that has no core of its own: operations go to the main thread as bytes, those of a burst
- * together, and the answers come back the same way.
+ * The way to the shards from a thread that has no core of its own: operations go to the main thread as bytes, those of a
+ * turn of the loop together, and the answers come back the same way.
  */
 
 import { assert } from "../kit/assert.ts";
@@ -24,12 +24,14 @@ export class ThreadDoor implements Door {
   /** Those without an answer, by their ids; the others' places are in `free`. */
   readonly #operations: (AnsweredOperation | undefined)[] = [];
   readonly #free: number[] = [];
-  #isBurst = false;
   #isHeld = false;
-  #isLookPlanned = false;
+  #isTurnPlanned = false;
+  /** Answers are looked for in every turn, and no bell is rung for them. */
+  #isAwake = false;
   readonly #onTurn = () => {
-    this.#isLookPlanned = false;
-    this.#look();
+    this.#isTurnPlanned = false;
+    this.#send();
+    if (this.#isAwake) this.#look();
   };
 
   /** @param valve closes what brings requests; `unanswered` may go on growing by what one burst has begun. */
@@ -45,17 +47,15 @@ export class ThreadDoor implements Door {
     this.#operations[id] = operation;
     if (writer.length === 0) writer.varint(this.#configuration?.version ?? 0);
     writeOperation(writer, operation, id);
-    if (!this.#isBurst || this.#sending.hasEnough) this.#send();
+    // All that a turn of the loop brings goes together: to wake the main thread costs more than what it is woken for.
+    if (this.#sending.hasEnough) this.#send();
+    else this.#planTurn();
   }
 
-  beginBurst(): void {
-    this.#isBurst = true;
-  }
+  /** What is submitted is stamped with a time where the core is. */
+  beginBurst(): void {}
 
-  endBurst(): void {
-    this.#isBurst = false;
-    this.#send();
-  }
+  endBurst(): void {}
 
   configuration(): Configuration | undefined {
     return this.#configuration;
@@ -103,12 +103,13 @@ export class ThreadDoor implements Door {
       this.#onAnswers();
     }
     // Where there were some there soon are more; a look costs less than a bell.
-    if (isFound || !this.#receiving.sleep()) this.#lookInNextTurn();
+    this.#isAwake = isFound || !this.#receiving.sleep();
+    if (this.#isAwake) this.#planTurn();
   }
 
-  #lookInNextTurn(): void {
-    if (this.#isLookPlanned) return;
-    this.#isLookPlanned = true;
+  #planTurn(): void {
+    if (this.#isTurnPlanned) return;
+    this.#isTurnPlanned = true;
     setImmediate(this.#onTurn);
   }
 

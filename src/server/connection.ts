@@ -149,6 +149,7 @@ export class Connection implements Client, Waiter, Sender {
 
   describe(): string {
     const { session } = this;
+    const { thread } = this.#host.nodeWide;
     const queued = session.transaction?.commands.length ?? -1;
     const flags = session.transaction === undefined ? "N" : "x";
     return [
@@ -173,6 +174,7 @@ export class Connection implements Client, Waiter, Sender {
       `resp=${session.protocol}`,
       `lib-name=${session.libraryName}`,
       `lib-ver=${session.libraryVersion}`,
+      ...(thread === 0 ? [] : [`io-thread=${thread}`]),
     ].join(" ");
   }
 

@@ -42,6 +42,8 @@ export type SettingPairs = readonly (readonly [name: string, value: string])[];
 export interface NodeWide {
   /** Threads of the node, the one with its core included. */
   readonly threads: number;
+  /** The number of this server's thread: 0 for the one with the core. */
+  readonly thread: number;
   /** Open connections of the node. */
   readonly connections: number;
   /**
@@ -74,6 +76,7 @@ export interface ServerPart {
 /** Of a node whose only server this is. */
 class OnlyServer implements NodeWide {
   readonly threads = 1;
+  readonly thread = 0;
   readonly #part: ServerPart;
   readonly #node: () => Pick<NodeReport, "status" | "configuration">;
   #nextId = 1;

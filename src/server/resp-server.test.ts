@@ -20,8 +20,8 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
-import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
 import { Intake } from "./intake.ts";
+import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
 import { onlyServer } from "./node-wide.ts";
 import { INTAKE_LIMITS, RespServer, type RespServerOptions } from "./resp-server.ts";
 
@@ -515,7 +515,11 @@ describe("RespServer, commands", () => {
 const KINDS = [
   { reading: "into one buffer", readsIntoBuffer: true, isThreaded: false },
   { reading: "into their own", readsIntoBuffer: false, isThreaded: false },
-  { reading: "into one buffer, of a thread without a core", readsIntoBuffer: true, isThreaded: true },
+  {
+    reading: "into one buffer, of a thread without a core",
+    readsIntoBuffer: true,
+    isThreaded: true,
+  },
 ];
 
 for (const { reading, ...kind } of KINDS) {

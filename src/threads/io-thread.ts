@@ -80,6 +80,7 @@ function run(start: ThreadStart): void {
   );
   const nodeWide: NodeWide = {
     threads: start.threads,
+    thread: start.thread,
     get connections() {
       return counts.connections;
     },

@@ -78,7 +78,7 @@ export class IoThreads {
         thread.ask("configuration", configuration, () => undefined);
       }
     });
-    for (let count = 1; count < options.threads; count += 1) this.#start();
+    for (let thread = 1; thread < options.threads; thread += 1) this.#start(thread);
   }
 
   /** Open connections. */
@@ -98,6 +98,11 @@ export class IoThreads {
     const bound = await listening(first, { host, port });
     // One descriptor for all: whoever has time takes the next connection, and the port cannot be taken by another process.
     const { descriptor } = bound;
+    if (descriptor < 0 && others.length > 0) {
+      throw new Error(
+        "this system lets only one thread listen: no more than 2 threads can be used",
+      );
+    }
     for (const other of others) await listening(other, { host, port: bound.port, descriptor });
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -123,7 +128,7 @@ export class IoThreads {
     return new Promise((resolve) => this.#askAll("close", graceMs, () => resolve()));
   }
 
-  #start(): void {
+  #start(thread: number): void {
     const { enableDebug, fatal, latencySeconds, threads, version } = this.#options;
     const { maxClients, requirePass, timeoutSeconds } = this.#options;
     const there = createLane();
@@ -133,6 +138,7 @@ export class IoThreads {
       receiving: back.receiving,
       counts: this.#counts.memory,
       threads,
+      thread,
       settings: {
         ...(maxClients === undefined ? {} : { maxClients }),
         ...(requirePass === undefined ? {} : { requirePass }),

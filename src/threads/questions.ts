@@ -58,6 +58,8 @@ export interface ThreadStart {
   readonly counts: SharedArrayBuffer;
   /** Threads of the node, the main one included. */
   readonly threads: number;
+  /** Number of this one, from 1. */
+  readonly thread: number;
   readonly settings: InitialSettings;
   readonly enableDebug: boolean;
   /** Of HotHot, for INFO. */

@@ -1,10 +1,10 @@
 /** The way from a thread without a core to the core, with both ends in this thread: all but the threads is real. */
 
+import type { Door } from "../../src/router/door.ts";
+import { Router } from "../../src/router/router.ts";
 import { createLane, ReceivingEnd, SendingEnd } from "../../src/threads/lane.ts";
 import { DeskLink, OperationDesk } from "../../src/threads/operation-desk.ts";
 import { ThreadDoor, type Valve } from "../../src/threads/thread-door.ts";
-import type { Door } from "../../src/router/door.ts";
-import { Router } from "../../src/router/router.ts";
 
 export interface ThreadWay {
   readonly door: ThreadDoor;

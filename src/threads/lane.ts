@@ -13,8 +13,8 @@ import { createRing, RingReader, RingWriter } from "./ring.ts";
 const RING_BYTES = 1024 * 1024;
 /** A larger frame does not go through the ring, bytes. */
 const RING_FRAME_BYTES_MAX = RING_BYTES / 4;
-/** A frame is sent when it has so many bytes, however much more is to come. */
-const FRAME_BYTES = 64 * 1024;
+/** A frame is sent when it has so many bytes, however much more is to come: so that both threads work at the same time. */
+const FRAME_BYTES = 8 * 1024;
 /** Memory that the frames that were taken share, and the frame from which on each gets its own, bytes. */
 const PAGE_BYTES = 64 * 1024;
 const PAGE_FRAME_BYTES_MAX = PAGE_BYTES / 8;

@@ -85,9 +85,8 @@ export function readOperation(reader: ByteReader, answerer: Answerer): ArrivedOp
   const shard = reader.varint();
   const session = reader.varint();
   const id = reader.varint();
-  const spans: number[] = [];
-  const commands: Command[] = [];
-  for (let left = reader.varint(); left > 0; left -= 1) commands.push(readCommand(reader, spans));
+  const commands = new Array<Command>(reader.varint());
+  for (let at = 0; at < commands.length; at += 1) commands[at] = readCommand(reader);
   const request: Request = {
     commands,
     isTransaction: (flags & FLAG.isTransaction) !== 0,
@@ -125,16 +124,16 @@ function writeCommand(writer: ByteWriter, command: Command): void {
   }
 }
 
-/** @param spans that the commands of one operation share. */
-function readCommand(reader: ByteReader, spans: number[]): Command {
+function readCommand(reader: ByteReader): Command {
   const code = reader.varint() - 1;
   const count = reader.varint();
-  const first = spans.length;
-  for (let left = count; left > 0; left -= 1) {
-    const start = reader.piece();
-    spans.push(start, reader.at);
+  // Of the right length at once: it never grows.
+  const spans = new Array<number>(2 * count);
+  for (let at = 0; at < 2 * count; at += 2) {
+    spans[at] = reader.piece();
+    spans[at + 1] = reader.at;
   }
-  const command = new Command(reader.buffer, spans, first, count);
+  const command = new Command(reader.buffer, spans, 0, count);
   command.code = code;
   return command;
 }

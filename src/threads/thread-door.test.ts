@@ -75,6 +75,10 @@ describe("the door of a thread without a core", () => {
       });
     assert.deepEqual(await run(0), [OK, "1"]);
     assert.equal(await run(99), NULL_ARRAY);
+    // Only what the server itself answers was queued, but what is watched still counts.
+    commands.length = 0;
+    assert.deepEqual(await run(0), []);
+    assert.equal(await run(99), NULL_ARRAY);
     const [, second] = core.submitted;
     assert.deepEqual(second?.request.watched, [{ key: "w", version: 99 }]);
     assert.ok(second.request.isTransaction);

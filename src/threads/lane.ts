@@ -17,7 +17,7 @@ const RING_FRAME_BYTES_MAX = RING_BYTES / 4;
 const FRAME_BYTES = 8 * 1024;
 /** Memory that the frames that were taken share, and the frame from which on each gets its own, bytes. */
 const PAGE_BYTES = 64 * 1024;
-const PAGE_FRAME_BYTES_MAX = PAGE_BYTES / 8;
+const PAGE_FRAME_BYTES_MAX = PAGE_BYTES / 4;
 const NOTHING: Memory = allocate(0);
 
 /** One way, as it is given to the other thread. */

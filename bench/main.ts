@@ -20,11 +20,12 @@ import { latencyStudy } from "./studies/latency.ts";
 import { memoryStudy } from "./studies/memory.ts";
 import { stallStudy } from "./studies/stall.ts";
 import type { Study, StudyResult } from "./studies/study.ts";
+import { threadsStudy } from "./studies/threads.ts";
 import { stopEverything } from "./systems/server-process.ts";
 import type { SystemKind } from "./systems.ts";
 import { belowFloors, judgeTargets } from "./targets.ts";
 
-const STUDIES: readonly Study[] = [gapStudy, latencyStudy, memoryStudy, stallStudy];
+const STUDIES: readonly Study[] = [gapStudy, latencyStudy, memoryStudy, stallStudy, threadsStudy];
 
 const USAGE = `usage: npm run bench -- [options]
 

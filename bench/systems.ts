@@ -21,6 +21,14 @@ export interface SystemKind {
 const HOTHOT_3 = hothotSetup("hothot-3", "three nodes, 16 shards, in memory, sync", { nodes: 3 });
 const HOTHOT_2 = hothotSetup("hothot-2", "two nodes and a witness, in memory, sync", { nodes: 2 });
 const HOTHOT_1 = hothotSetup("hothot-1", "one node, no copy", { nodes: 1 });
+/** How many threads one node has; the others above have as many as fits the machine. */
+const HOTHOT_THREADS = [1, 2, 3].map((threads) => ({
+  threads,
+  setup: hothotSetup(`hothot-1-threads${threads}`, `one node, no copy, --threads ${threads}`, {
+    nodes: 1,
+    args: ["--threads", String(threads)],
+  }),
+}));
 const HOTHOT_ASYNC = hothotSetup("hothot-3-async", "three nodes, in memory, async replication", {
   nodes: 3,
   args: ["--replication", "async"],
@@ -64,6 +72,14 @@ export const SYSTEMS: readonly SystemKind[] = [
     clients: "spread",
   },
   { name: "hothot1", title: "HotHot, 1 node", setup: HOTHOT_1, clients: "spread" },
+  ...HOTHOT_THREADS.map(
+    ({ threads, setup }): SystemKind => ({
+      name: `hothot1-threads${threads}`,
+      title: `HotHot, 1 node, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+      setup,
+      clients: "spread",
+    }),
+  ),
   { name: "redis", title: "Redis alone", setup: REDIS, clients: "one" },
   {
     name: "redis-wait2",

@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | "all">> = {
   peers: ["kit", "data", "resp", "replica", "sockets"],
   router: ["kit", "data", "commands", "replica"],
   server: ["kit", "data", "resp", "commands", "router", "replica", "sockets"],
+  threads: ["kit", "data", "commands", "replica", "router", "server", "node"],
   http: ["kit", "data", "router", "replica"],
   node: ["kit", "data", "commands", "replica", "peers", "register", "router", "store"],
   cli: "all",

@@ -1,6 +1,7 @@
 /** Options that several commands share, and how their values are read. */
 
-import { InvalidArgumentError } from "commander";
+import { availableParallelism, platform } from "node:os";
+import { InvalidArgumentError, Option } from "commander";
 
 /** Where `hothot up` keeps what it has to remember, relative to the current directory. */
 export const DEFAULT_DIR = ".hothot";
@@ -17,6 +18,25 @@ export function parseCount(min: number, max: number): (text: string) => number {
 /** Reads a TCP port. */
 export function parsePort(text: string): number {
   return parseCount(1, 65_535)(text);
+}
+
+/** More would wait for the one with the core. */
+const THREADS_MAX = 64;
+
+/** `--threads`, of a node or of all nodes of a machine. Its default is the caller's. */
+export function threadsOption(): Option {
+  return new Option(
+    "--threads <count>",
+    `threads of a node, at most ${THREADS_MAX}: one for the data and its replicas, the others for clients' connections; 1 does all in one`,
+  ).argParser(parseCount(1, THREADS_MAX));
+}
+
+/** @returns how many threads each of so many nodes of this machine has if nobody says: a core stays free for the rest. */
+export function threadsOf(nodes: number): number {
+  // There a thread cannot listen on what another has opened.
+  if (platform() === "win32") return 1;
+  const threads = Math.floor((availableParallelism() - 1) / nodes);
+  return Math.min(THREADS_MAX, Math.max(1, threads));
 }
 
 /** An address of a node as given on the command line. */

@@ -30,7 +30,7 @@ import {
   standingOf,
   writeClusterPlan,
 } from "./cluster-state.ts";
-import { DEFAULT_DIR, parseCount, parsePort } from "./options.ts";
+import { DEFAULT_DIR, parseCount, parsePort, threadsOf, threadsOption } from "./options.ts";
 import { formatTable, printLine, printNote } from "./output.ts";
 import { portTrouble } from "./ports.ts";
 import { type ProcessEnding, pause } from "./processes.ts";
@@ -48,6 +48,7 @@ interface UpOptions extends ClusterFlags {
   readonly zones: readonly string[];
   readonly dir: string;
   readonly dataDir?: string;
+  readonly threads?: number;
   readonly logLevel: string;
   readonly bed?: true;
   readonly detach?: true;
@@ -104,6 +105,9 @@ export function addUpCommand(program: Command, script: string): void {
     .option(
       "--data-dir <path>",
       "keep the data here, one directory a node, and go on with it at the next start",
+    )
+    .addOption(
+      threadsOption().default(undefined, "the cores of this machine but one, divided by the nodes"),
     )
     .addOption(
       new Option("--log-level <level>", "of the nodes' logs")
@@ -400,6 +404,7 @@ async function designCluster(options: UpOptions, script: string): Promise<Cluste
         ...(options.dataDir === undefined
           ? []
           : ["--data-dir", join(resolve(options.dataDir), node.id)]),
+        ...["--threads", String(options.threads ?? threadsOf(ports.length))],
         ...["--log-level", options.logLevel],
         ...(options.enableFaults === true ? ["--enable-faults"] : []),
         ...(options.enableDebug === true ? ["--enable-debug"] : []),

@@ -14,7 +14,7 @@ import { Hono } from "hono";
 import { Bytes } from "../data/bytes.ts";
 import { Command } from "../data/command.ts";
 import { Refusal, type Reply } from "../data/reply.ts";
-import type { Door } from "../router/door.ts";
+import type { NodeDoor } from "../router/door.ts";
 import type { Router } from "../router/router.ts";
 import { BadInputError } from "./bad-input.ts";
 import { parseForm } from "./form.ts";
@@ -48,7 +48,7 @@ export interface CommandObserver {
 
 export interface AppOptions {
   readonly router: Router;
-  readonly door: Door;
+  readonly door: NodeDoor;
   readonly ready: () => Readiness;
   readonly metrics: () => Promise<Metrics>;
   readonly observer?: CommandObserver;

@@ -28,6 +28,11 @@ export class ByteWriter {
     return this.#memory.bytes.subarray(0, this.#length);
   }
 
+  /** Where it is written, without a copy: valid until the next write. */
+  get memory(): Memory {
+    return this.#memory;
+  }
+
   /**
    * Begins anew.
    * @param keepsBuffer false if someone (a socket) still reads the bytes; another buffer is taken then.

@@ -11,7 +11,7 @@ import { type HttpServer, serveHttp } from "../http/serve.ts";
 import { NodeClock } from "../node/clock.ts";
 import type { Disk } from "../node/disk.ts";
 import { Driver } from "../node/driver.ts";
-import { NodeMetrics } from "../node/metrics.ts";
+import { LATENCY_SECONDS, NodeMetrics } from "../node/metrics.ts";
 import { LINK_LIMITS, Links } from "../peers/links.ts";
 import { ClusterSecret } from "../peers/secret.ts";
 import { openRegister } from "../register/open-register.ts";
@@ -21,7 +21,9 @@ import { Core } from "../replica/core.ts";
 import { ConfigurationError } from "../replica/parse-configuration.ts";
 import type { ReadPolicy } from "../replica/read-balancer.ts";
 import { Router } from "../router/router.ts";
+import { onlyServer } from "../server/node-wide.ts";
 import { RespServer } from "../server/resp-server.ts";
+import { IoThreads } from "../threads/io-threads.ts";
 import { addAdminRoutes, addFaultsRoute } from "./admin-routes.ts";
 import { addBackupRoute } from "./backup-route.ts";
 import { linesOf } from "./event-lines.ts";
@@ -52,6 +54,8 @@ export interface NodeOptions {
   /** Of HotHot, for INFO. */
   readonly version: string;
   readonly logLevel?: LogLevel;
+  /** Threads: one with the core and, if there are more, the others for clients' connections. One that does all by default. */
+  readonly threads?: number;
   /** Clients must give this password, a binary string. */
   readonly requirePass?: string;
   /** Test only: allows DEBUG. */
@@ -123,9 +127,16 @@ interface RunningNode {
   readonly driver: Driver;
   readonly links: Links;
   readonly register: Register;
-  readonly resp: RespServer;
+  readonly resp: ClientServer;
   readonly http: HttpServer;
   readonly disk: Disk | undefined;
+}
+
+/** Whatever takes clients' connections. */
+interface ClientServer {
+  readonly connectionCount: number;
+  listen(): Promise<number>;
+  close(graceMs: number): Promise<void>;
 }
 
 /** Waits for the register. @returns undefined if the process is to end before. */
@@ -186,7 +197,8 @@ async function startNode(
     else log.warn({ error: error?.message }, "the configuration register is away; serving on");
   });
   let links: Links | undefined;
-  let resp: RespServer | undefined;
+  let resp: ClientServer | undefined;
+  let ioThreads: IoThreads | undefined;
   const metrics = new NodeMetrics({
     status: () => driver.status(),
     links: () => links?.status() ?? [],
@@ -241,6 +253,7 @@ async function startNode(
             goFirst();
           }
         }
+        ioThreads?.noteConfiguration();
         for (const { level, text, fields } of linesOf(events)) log[level](fields, text);
       },
       written: (ms, reply) => metrics.written(ms, reply),
@@ -261,16 +274,21 @@ async function startNode(
   });
   if (links === undefined) throw new Error("the driver made no links");
   const router = new Router(driver);
-  resp = new RespServer({
+  const serving = {
     host,
     port: record.respPort,
     door: driver,
     router,
     version: options.version,
-    observer: metrics,
     enableDebug: options.enableDebug ?? false,
     ...(options.requirePass === undefined ? {} : { requirePass: options.requirePass }),
-  });
+  };
+  const { threads = 1 } = options;
+  if (threads > 1) {
+    ioThreads = new IoThreads({ ...serving, threads, latencySeconds: LATENCY_SECONDS, fatal: die });
+  }
+  resp =
+    ioThreads ?? new RespServer({ ...serving, nodeWide: onlyServer(driver), observer: metrics });
   const readiness = new SteadyReadiness(graceOf(configuration.settings));
   // Looked at often, so that it is known since when the node does not serve, however seldom anybody asks.
   setInterval(() => {
@@ -280,7 +298,10 @@ async function startNode(
     router,
     door: driver,
     ready: () => readiness.look(driver.status(), performance.now()),
-    metrics: () => metrics.text(),
+    metrics: async () => {
+      for (const counts of (await ioThreads?.tallies()) ?? []) metrics.add(counts);
+      return metrics.text();
+    },
     observer: metrics,
     onError: (error) => log.error({ err: error }, "an HTTP request failed"),
   });
@@ -303,6 +324,7 @@ async function startNode(
     closers.push(() => http.close(0));
     await listening("peers", host, record.peerPort, () => lines.listen());
     driver.start(configuration);
+    ioThreads?.noteConfiguration();
     log.info(
       {
         cluster: configuration.clusterId,
@@ -311,6 +333,7 @@ async function startNode(
         respPort: record.respPort,
         httpPort: record.httpPort,
         peerPort: record.peerPort,
+        threads,
       },
       "started",
     );

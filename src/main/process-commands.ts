@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { parsePort } from "../cli/options.ts";
+import { parsePort, threadsOf, threadsOption } from "../cli/options.ts";
 import { READ_POLICIES, type ReadPolicy } from "../replica/read-balancer.ts";
 import type { LogLevel } from "./log.ts";
 import type { NodeOptions } from "./node-process.ts";
@@ -31,6 +31,7 @@ interface NodeFlags {
   readonly dataDir?: string;
   readonly store?: string;
   readonly readPolicy: ReadPolicy;
+  readonly threads: number;
   readonly requirepass?: string;
   readonly logLevel: LogLevel;
   readonly enableFaults?: true;
@@ -79,6 +80,7 @@ export function addNodeCommand(program: Command, version: string): void {
         .choices(READ_POLICIES)
         .default("least-outstanding"),
     )
+    .addOption(threadsOption().default(threadsOf(1)))
     .option("--requirepass <password>", "what clients have to give with AUTH")
     .addOption(logLevelOption())
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
@@ -99,6 +101,7 @@ export function addNodeCommand(program: Command, version: string): void {
         ...(flags.host === undefined ? {} : { host: flags.host }),
         ...(flags.secretFile === undefined ? {} : { secretFile: flags.secretFile }),
         readPolicy: flags.readPolicy,
+        threads: flags.threads,
         ...diskPlaceOf(flags),
         ...(flags.requirepass === undefined
           ? {}

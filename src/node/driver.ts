@@ -11,7 +11,7 @@ import type { Configuration, Incarnation, NodeId, ShardId } from "../replica/con
 import type { JournalItem } from "../replica/journal.ts";
 import type { Message } from "../replica/messages.ts";
 import type { CoreEvent, CoreSurface, NodeStatus, StoredShard, Time } from "../replica/surface.ts";
-import type { AnsweredOperation, Door } from "../router/door.ts";
+import type { AnsweredOperation, NodeDoor } from "../router/door.ts";
 import type { NodeClock } from "./clock.ts";
 import type { DiskUser } from "./disk.ts";
 
@@ -58,7 +58,7 @@ type State = "new" | "running" | "stopped" | "broken";
 
 const DRAIN_LOOK_MS = 10;
 
-export class Driver implements Door, LinkHandler, DiskUser {
+export class Driver implements NodeDoor, LinkHandler, DiskUser {
   readonly #core: CoreSurface;
   readonly #links: PeerLinks;
   readonly #options: DriverOptions;

@@ -49,6 +49,15 @@ export class LatencyHistogram {
     this.#sumMs += ms;
   }
 
+  /**
+   * Adds times that were counted elsewhere.
+   * @param counts for each bound one of what is not above it, and one for the rest.
+   */
+  add(counts: readonly number[], sumMs: number): void {
+    for (const [at, count] of counts.entries()) (this.#counts[at] as number) += count;
+    this.#sumMs += sumMs;
+  }
+
   /** What the registry asks for. */
   get(): Promise<{ readonly values: readonly Sample[] }> {
     const { name, help, type, aggregator } = this;

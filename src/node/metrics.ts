@@ -38,7 +38,7 @@ export interface MetricsSources {
 }
 
 /** From 50 µs to 5 s: a local read is at the one end, a command that waited for a failover at the other. */
-const LATENCY_SECONDS = [
+export const LATENCY_SECONDS: readonly number[] = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
   5,
 ];
@@ -55,6 +55,19 @@ const CORE_COUNTERS: Readonly<Record<keyof CoreCounters, string>> = {
   epochs: "Epochs that this node installed.",
   resent: "Operations sent again after a reset or a new epoch.",
 };
+
+/** Answers to clients' commands that were counted elsewhere. */
+export interface CommandCounts {
+  readonly commands: readonly {
+    /** Its name in lower case. */
+    readonly command: string;
+    readonly ok: number;
+    readonly errors: number;
+  }[];
+  /** Answers by their latency: for each of `LATENCY_SECONDS` one count of what is not above it, and one for the rest. */
+  readonly latencies: readonly number[];
+  readonly latencySumMs: number;
+}
 
 /** Counts the answers to one command. Called for every command, so it looks nothing up by name. */
 export class CommandTally {
@@ -178,6 +191,16 @@ export class NodeMetrics {
       this.#commands.set(command, tally);
     }
     return tally;
+  }
+
+  /** Adds what another thread has counted. */
+  add({ commands, latencies, latencySumMs }: CommandCounts): void {
+    for (const { command, ok, errors } of commands) {
+      const tally = this.tallyOf(command);
+      tally.ok += ok;
+      tally.errors += errors;
+    }
+    this.#commandSeconds.add(latencies, latencySumMs);
   }
 
   written(ms: number, reply: Reply): void {

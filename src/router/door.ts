@@ -24,5 +24,9 @@ export interface Door {
   endBurst(): void;
   /** The newest configuration that this node has, undefined before the first. */
   configuration(): Configuration | undefined;
+}
+
+/** The door of the very node, which can also say how it is. */
+export interface NodeDoor extends Door {
   status(): NodeStatus;
 }

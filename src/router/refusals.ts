@@ -16,3 +16,9 @@ export function partlyDone(refusal: Refusal): Refusal {
     `The command was split over several shards and parts of it may have been executed; one answered: ${refusal.code} ${refusal.message}`,
   );
 }
+
+/** The command was routed by an older configuration, and would have to be taken apart anew. */
+export const DIVIDED_MEANWHILE = new Refusal(
+  "TRYAGAIN",
+  "The shard was divided while the command was on its way to it",
+);

@@ -111,7 +111,7 @@ export class Router {
    */
   execute(transaction: Transaction, session: number, sink: ReplySink): void {
     const { commands, watched } = transaction;
-    const shard = this.#shardOfAll(transaction);
+    const shard = this.placeNow(transaction);
     if (shard instanceof Refusal) {
       sink.answered(shard);
       return;
@@ -131,8 +131,11 @@ export class Router {
     this.#door.submit(new SinkOperation(shard, request, session, finishing));
   }
 
-  /** Where a transaction's keys are now: since its commands were queued, their shard may have been divided. */
-  #shardOfAll({ commands, watched, shard }: Transaction): ShardId | Refusal {
+  /**
+   * Where the keys of commands are now that were placed before: since then, their shard may have been divided.
+   * @returns the shard, or the refusal that says that they are not in one any more.
+   */
+  placeNow({ commands, watched, shard }: Transaction): ShardId | Refusal {
     const table = this.#slots();
     if (table === undefined) return NO_CONFIGURATION;
     const shards = watched.map(({ key }) => table.shardOfKey(key));

@@ -1,9 +1,11 @@
 /** CLIENT and its subcommands. */
 
 import { MapReply, OK, type Reply } from "../data/reply.ts";
+import { answerLater } from "./answer-later.ts";
 import type { Args, Context, ServerCommand } from "./client.ts";
 import { defineSubcommand, type Subcommand } from "./define-command.ts";
 import { CLIENT_NAME_BYTES_MAX } from "./limits.ts";
+import type { ClientLine } from "./node-wide.ts";
 import { BAD_CLIENT_ID, BAD_CLIENT_NAME, err, SYNTAX_ERROR } from "./refusals.ts";
 import { defineFamily } from "./subcommands.ts";
 
@@ -137,21 +139,34 @@ function setInfo(args: Args, { client }: Context): Reply {
   return OK;
 }
 
-function list(args: Args, { host }: Context): Reply {
-  const clients = host.clients();
-  const lines = (chosen: typeof clients) => chosen.map((each) => `${each.describe()}\n`).join("");
-  if (args.length === 2) return lines(clients);
+function list(args: Args, context: Context): Reply | undefined {
+  if (args.length === 2) return lines(context, () => true);
   const option = (args[2] ?? "").toLowerCase();
   const given = args.slice(3);
   if (option === "type" && given.length === 1) {
     const [type = ""] = given;
     if (!TYPES.includes(type.toLowerCase())) return err(`Unknown client type '${type}'`);
-    return type.toLowerCase() === "normal" ? lines(clients) : "";
+    return type.toLowerCase() === "normal" ? lines(context, () => true) : "";
   }
   if (option !== "id" || given.length === 0) return SYNTAX_ERROR;
   if (!given.every((id) => CLIENT_ID.test(id))) return BAD_CLIENT_ID;
   const ids = new Set(given.map(Number));
-  return lines(clients.filter(({ id }) => ids.has(id)));
+  return lines(context, ({ id }) => ids.has(id));
+}
+
+/** Answers later, with the lines of the node's clients that are wanted. */
+function lines(context: Context, isWanted: (line: ClientLine) => boolean): undefined {
+  answerLater(context, (take) =>
+    context.host.nodeWide.clients((all) =>
+      take(
+        all
+          .filter(isWanted)
+          .map(({ text }) => `${text}\n`)
+          .join(""),
+      ),
+    ),
+  );
+  return undefined;
 }
 
 function onOrOff(value: string | undefined, set: (isOn: boolean) => void): Reply {

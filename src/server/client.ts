@@ -4,8 +4,8 @@ import type { CommandSpec } from "../commands/spec.ts";
 import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import type { ShardId } from "../replica/configuration.ts";
-import type { Door } from "../router/door.ts";
 import type { ReplySink, Router } from "../router/router.ts";
+import type { NodeWide } from "./node-wide.ts";
 import type { Settings } from "./settings.ts";
 
 /** The arguments of a command of the server: binary strings, the name first. */
@@ -72,7 +72,7 @@ export interface Counters {
 
 export interface Host {
   readonly router: Router;
-  readonly door: Door;
+  readonly nodeWide: NodeWide;
   readonly settings: Settings;
   readonly counters: Counters;
   readonly version: string;
@@ -81,8 +81,6 @@ export interface Host {
   /** Wall clock of the start, ms since 1970. */
   readonly startedAtMs: number;
   readonly commands: ReadonlyMap<string, ServerCommand>;
-  clients(): readonly Client[];
-  resetCounters(): void;
 }
 
 export interface Context {

@@ -2,6 +2,7 @@
 
 import { wrongArity } from "../commands/refusals.ts";
 import { MapReply, OK, type Reply } from "../data/reply.ts";
+import { answerLater } from "./answer-later.ts";
 import type { Args, Context, ServerCommand } from "./client.ts";
 import { defineSubcommand, type Subcommand } from "./define-command.ts";
 import { NO_CONFIG_FILE } from "./refusals.ts";
@@ -34,9 +35,9 @@ const subcommands: readonly Subcommand[] = [
     name: "config|resetstat",
     arity: 2,
     summary: "Sets the counts of INFO to zero.",
-    run: (_args, { host }) => {
-      host.resetCounters();
-      return OK;
+    run: (_args, context) => {
+      answerLater(context, (take) => context.host.nodeWide.resetCounters(() => take(OK)));
+      return undefined;
     },
   }),
   defineSubcommand({
@@ -53,9 +54,12 @@ export const configCommand: ServerCommand = defineFamily(
   subcommands,
 );
 
-function setConfig(args: Args, { host }: Context): Reply {
+function setConfig(args: Args, context: Context): Reply | undefined {
   if (args.length % 2 !== 0) return wrongArity("config|set");
   const pairs: [string, string][] = [];
   for (let at = 2; at < args.length; at += 2) pairs.push([args[at] ?? "", args[at + 1] ?? ""]);
-  return host.settings.set(pairs) ?? OK;
+  answerLater(context, (take) =>
+    context.host.nodeWide.configure(pairs, (refusal) => take(refusal ?? OK)),
+  );
+  return undefined;
 }

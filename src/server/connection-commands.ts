@@ -2,6 +2,7 @@
 
 import { wrongArity } from "../commands/refusals.ts";
 import { MapReply, OK, type Reply, Status } from "../data/reply.ts";
+import { answerLater } from "./answer-later.ts";
 import { authenticate } from "./authentication.ts";
 import type { Args, Context, ServerCommand } from "./client.ts";
 import { isClientName } from "./client-command.ts";
@@ -187,7 +188,8 @@ function hello(args: Args, { client, host }: Context): Reply {
   ]);
 }
 
-function debug(args: Args, { host }: Context): Reply {
+function debug(args: Args, context: Context): Reply | undefined {
+  const { host } = context;
   if (!host.isDebugEnabled) return DEBUG_NOT_ALLOWED;
   const subcommand = args[1] ?? "";
   if (subcommand.toLowerCase() !== "sleep" || args.length !== 3) {
@@ -197,6 +199,6 @@ function debug(args: Args, { host }: Context): Reply {
   const seconds = SECONDS.test(text) ? Number(text) : Number.NaN;
   if (!(seconds <= SLEEP_SECONDS_MAX)) return err("value is not a valid float or out of range");
   // A stall of the node, as tests want it: no timer, socket or message gets a turn until it is over.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, seconds * 1000);
-  return OK;
+  answerLater(context, (take) => host.nodeWide.stall(seconds * 1000, () => take(OK)));
+  return undefined;
 }

@@ -16,6 +16,7 @@ import { Refusal, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { ProtocolError } from "../resp/protocol-error.ts";
 import { RequestParser } from "../resp/request-parser.ts";
+import type { Door } from "../router/door.ts";
 import type { ReplySink } from "../router/router.ts";
 import type { Route } from "../router/routes.ts";
 import { readInto } from "../sockets/accepted-socket.ts";
@@ -39,6 +40,7 @@ import { abort, queueServerCommand, queueShardCommand } from "./transaction-comm
 
 /** What the server does for its connections. */
 export interface ConnectionHost extends Host {
+  readonly door: Door;
   readonly known: KnownCommands;
   readonly outbox: Outbox;
   readonly intake: Intake;
@@ -147,6 +149,7 @@ export class Connection implements Client, Waiter, Sender {
 
   describe(): string {
     const { session } = this;
+    const { thread } = this.#host.nodeWide;
     const queued = session.transaction?.commands.length ?? -1;
     const flags = session.transaction === undefined ? "N" : "x";
     return [
@@ -171,6 +174,7 @@ export class Connection implements Client, Waiter, Sender {
       `resp=${session.protocol}`,
       `lib-name=${session.libraryName}`,
       `lib-ver=${session.libraryVersion}`,
+      ...(thread === 0 ? [] : [`io-thread=${thread}`]),
     ].join(" ");
   }
 

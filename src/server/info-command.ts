@@ -2,13 +2,23 @@
 
 import { type Reply, VerbatimReply } from "../data/reply.ts";
 import type { ShardStatus } from "../replica/surface.ts";
-import type { Args, Host, ServerCommand } from "./client.ts";
+import { answerLater } from "./answer-later.ts";
+import type { Args, Context, Host, ServerCommand } from "./client.ts";
 import { REDIS_VERSION } from "./connection-commands.ts";
 import { defineCommand } from "./define-command.ts";
+import type { NodeReport } from "./node-wide.ts";
+
+/** What the sections are made of. */
+interface Subject extends NodeReport {
+  readonly host: Host;
+}
 
 type Fields = readonly (readonly [name: string, value: string | number])[];
 
-const SECTIONS: readonly { readonly name: string; readonly fields: (host: Host) => Fields }[] = [
+const SECTIONS: readonly {
+  readonly name: string;
+  readonly fields: (subject: Subject) => Fields;
+}[] = [
   { name: "Server", fields: serverFields },
   { name: "Clients", fields: clientsFields },
   { name: "Memory", fields: memoryFields },
@@ -29,21 +39,27 @@ export const infoCommand: ServerCommand = defineCommand({
   categories: ["@slow", "@dangerous"],
   summary: "Tells about this node: [section ...].",
   group: "server",
-  run: (args, { host }) => info(args, host),
+  run: info,
 });
 
-function info(args: Args, host: Host): Reply {
+function info(args: Args, context: Context): Reply | undefined {
   const wanted = args.slice(1).map((name) => name.toLowerCase());
   const isAll = wanted.length === 0 || wanted.some((name) => EVERYTHING.includes(name));
   const sections = SECTIONS.filter(({ name }) => isAll || wanted.includes(name.toLowerCase()));
-  const texts = sections.map(({ name, fields }) => {
-    const lines = fields(host).map(([field, value]) => `${field}:${value}\r\n`);
-    return `# ${name}\r\n${lines.join("")}`;
-  });
-  return new VerbatimReply(texts.join("\r\n"));
+  const { host } = context;
+  answerLater(context, (take) =>
+    host.nodeWide.report((report) => {
+      const texts = sections.map(({ name, fields }) => {
+        const lines = fields({ host, ...report }).map(([field, value]) => `${field}:${value}\r\n`);
+        return `# ${name}\r\n${lines.join("")}`;
+      });
+      take(new VerbatimReply(texts.join("\r\n")));
+    }),
+  );
+  return undefined;
 }
 
-function serverFields(host: Host): Fields {
+function serverFields({ host }: Subject): Fields {
   const seconds = Math.floor((Date.now() - host.startedAtMs) / 1000);
   return [
     ["redis_version", REDIS_VERSION],
@@ -60,17 +76,18 @@ function serverFields(host: Host): Fields {
   ];
 }
 
-function clientsFields(host: Host): Fields {
+function clientsFields({ host }: Subject): Fields {
   return [
-    ["connected_clients", host.clients().length],
+    ["connected_clients", host.nodeWide.connections],
     ["cluster_connections", 0],
     ["maxclients", host.settings.maxClients],
     ["blocked_clients", 0],
   ];
 }
 
-function memoryFields(): Fields {
-  const { rss, heapUsed, heapTotal, external, arrayBuffers } = process.memoryUsage();
+function memoryFields({ memory }: Subject): Fields {
+  const { heapUsed, heapTotal, external, arrayBuffers } = memory;
+  const { rss } = process.memoryUsage();
   const used = heapUsed + external;
   return [
     ["used_memory", used],
@@ -85,7 +102,7 @@ function memoryFields(): Fields {
   ];
 }
 
-function statsFields({ counters }: Host): Fields {
+function statsFields({ counters }: Subject): Fields {
   return [
     ["total_connections_received", counters.connections],
     ["total_commands_processed", counters.commands],
@@ -99,17 +116,15 @@ function statsFields({ counters }: Host): Fields {
 }
 
 /** Redis's words for a node that takes writes; that every node does is told by our own section. */
-function replicationFields(host: Host): Fields {
+function replicationFields({ configuration }: Subject): Fields {
   return [
     ["role", "master"],
     ["connected_slaves", 0],
-    ["hothot_replication", host.door.configuration()?.settings.replication ?? "unknown"],
+    ["hothot_replication", configuration?.settings.replication ?? "unknown"],
   ];
 }
 
-function hothotFields({ door }: Host): Fields {
-  const status = door.status();
-  const configuration = door.configuration();
+function hothotFields({ host, status, configuration }: Subject): Fields {
   const settings = configuration?.settings;
   const fields: (readonly [string, string | number])[] = [
     ["node_id", status.nodeId],
@@ -119,6 +134,7 @@ function hothotFields({ door }: Host): Fields {
     ["ready", status.isReady ? 1 : 0],
     ["drained", status.isDrained ? 1 : 0],
     ["operations", status.operations],
+    ["threads", host.nodeWide.threads],
     ["nodes", configuration?.nodes.length ?? 0],
     ["shards", configuration?.shards.length ?? 0],
     ["replicas", settings?.replicas ?? 0],
@@ -164,7 +180,7 @@ function describeShard(shard: ShardStatus): string {
 }
 
 /** Of the shards that this node holds a copy of. */
-function keyspaceFields({ door }: Host): Fields {
-  const keys = door.status().shards.reduce((sum, shard) => sum + shard.keys, 0);
+function keyspaceFields({ status }: Subject): Fields {
+  const keys = status.shards.reduce((sum, shard) => sum + shard.keys, 0);
   return keys === 0 ? [] : [["db0", `keys=${keys}`]];
 }

@@ -32,6 +32,7 @@ export class Intake {
   /** Quick requests that may be taken before it is looked at again. */
   #unlooked = 0;
   #unanswered = 0;
+  #isHeld = false;
   readonly #waiting = new Set<Waiter>();
   readonly #onTurnEnd = () => this.#endTurn();
 
@@ -51,7 +52,7 @@ export class Intake {
 
   /** Whether a request may be taken now. */
   get isOpen(): boolean {
-    if (this.#unanswered >= this.#limits.unansweredMax) return false;
+    if (this.#isHeld || this.#unanswered >= this.#limits.unansweredMax) return false;
     if (this.#begunMs === undefined || this.#unlooked <= 0) this.look();
     return this.#seenMs - (this.#begunMs ?? 0) < this.#limits.turnMsMax;
   }
@@ -80,6 +81,16 @@ export class Intake {
     this.#unanswered -= 1;
     const hasRoom = this.#unanswered <= this.#limits.unansweredResume;
     if (hasRoom && this.#waiting.size > 0 && this.#begunMs === undefined) this.look();
+  }
+
+  /** What is behind the requests has no room for more: none is taken until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    if (this.#waiting.size > 0 && this.#begunMs === undefined) this.look();
   }
 
   /** Calls the waiter once, in a later turn. To be asked for only while the intake is not open. */

@@ -8,6 +8,7 @@ import { createClient } from "redis";
 import { LocalDoor, type Pace } from "../../test/support/local-door.ts";
 import { type OracleReply, RedisOracle } from "../../test/support/redis-oracle.ts";
 import { RespClient } from "../../test/support/resp-client.ts";
+import { createThreadWay } from "../../test/support/thread-way.ts";
 import {
   MapReply,
   NULL_ARRAY,
@@ -19,8 +20,10 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
+import { Intake } from "./intake.ts";
 import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
-import { RespServer, type RespServerOptions } from "./resp-server.ts";
+import { onlyServer } from "./node-wide.ts";
+import { INTAKE_LIMITS, RespServer, type RespServerOptions } from "./resp-server.ts";
 
 const run = promisify(execFile);
 
@@ -33,14 +36,24 @@ interface Setup {
 
 async function setUpServer(
   t: TestContext,
-  options: Partial<RespServerOptions> & { readonly shards?: number; readonly pace?: Pace } = {},
+  options: Partial<RespServerOptions> & {
+    readonly shards?: number;
+    readonly pace?: Pace;
+    /** Whether the door is at the end of a way as it is between two threads. */
+    readonly isThreaded?: boolean;
+  } = {},
 ): Promise<Setup> {
-  const { shards = 1, pace = "now", ...rest } = options;
+  const { shards = 1, pace = "now", isThreaded = false, ...rest } = options;
   const door = new LocalDoor(shards, pace);
+  const intake = new Intake(INTAKE_LIMITS);
+  const way = isThreaded ? createThreadWay(door, intake) : undefined;
+  t.after(() => way?.close());
   const server = new RespServer({
     host: "127.0.0.1",
     port: 0,
-    door,
+    door: way?.door ?? door,
+    intake,
+    nodeWide: onlyServer(door),
     version: "0.0.0-test",
     ...rest,
   });
@@ -329,16 +342,17 @@ describe("The tables of this test", () => {
 
 describe("RespServer, commands", () => {
   for (const [name, lines] of CONVERSATIONS) {
-    for (const pace of ["now", "later"] as const) {
-      it(`answers ${name}, one by one and pipelined (${pace})`, async (t) => {
-        const single = await (await setUpServer(t, { pace })).connect();
+    for (const way of ["now", "later", "threaded"] as const) {
+      it(`answers ${name}, one by one and pipelined (${way})`, async (t) => {
+        const options = way === "threaded" ? { isThreaded: true } : { pace: way };
+        const single = await (await setUpServer(t, options)).connect();
         for (const [line, expected] of lines) {
           single.write(`${line}\r\n`);
           const reply = shown(await single.next());
           // Without a name Redis answers null; both are written as "" here.
           assert.deepEqual(reply ?? (expected === "" ? "" : null), expected, line);
         }
-        const pipelined = await (await setUpServer(t, { pace })).connect();
+        const pipelined = await (await setUpServer(t, options)).connect();
         pipelined.write(lines.map(([line]) => `${line}\r\n`).join(""));
         for (const [line, expected] of lines) {
           const reply = shown(await pipelined.next());
@@ -498,9 +512,18 @@ describe("RespServer, commands", () => {
   });
 });
 
-for (const readsIntoBuffer of [true, false]) {
-  const reading = readsIntoBuffer ? "into one buffer" : "into their own";
-  const setUp: typeof setUpServer = (t, options) => setUpServer(t, { readsIntoBuffer, ...options });
+const KINDS = [
+  { reading: "into one buffer", readsIntoBuffer: true, isThreaded: false },
+  { reading: "into their own", readsIntoBuffer: false, isThreaded: false },
+  {
+    reading: "into one buffer, of a thread without a core",
+    readsIntoBuffer: true,
+    isThreaded: true,
+  },
+];
+
+for (const { reading, ...kind } of KINDS) {
+  const setUp: typeof setUpServer = (t, options) => setUpServer(t, { ...kind, ...options });
   describe(`RespServer, connections that read ${reading}`, () => {
     it("answers in the order of the requests, however operations finish", async (t) => {
       const { connect, door } = await setUp(t, { pace: "manual", shards: 4 });
@@ -766,7 +789,13 @@ for (const readsIntoBuffer of [true, false]) {
 
     it("says when the port is busy", async (t) => {
       const { port, door } = await setUp(t);
-      const second = new RespServer({ host: "127.0.0.1", port, door, version: "0" });
+      const second = new RespServer({
+        host: "127.0.0.1",
+        port,
+        door,
+        nodeWide: onlyServer(door),
+        version: "0",
+      });
       await assert.rejects(second.listen(), { code: "EADDRINUSE" });
     });
   });

@@ -1,13 +1,13 @@
 /** The RESP server: listens, keeps the connections, and counts. */
 
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-
+import type { Refusal } from "../data/reply.ts";
 import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
 import { ReadBuffer } from "../sockets/read-buffer.ts";
 import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
-import { Intake } from "./intake.ts";
+import { Intake, type IntakeLimits } from "./intake.ts";
 import { type CommandObserver, KnownCommands } from "./known-commands.ts";
 import {
   CLOSE_GRACE_MS,
@@ -18,10 +18,27 @@ import {
   UNANSWERED_MAX,
   UNANSWERED_RESUME,
 } from "./limits.ts";
+import {
+  type ClientLine,
+  memoryCounts,
+  type NodeWide,
+  noCounts,
+  type ServerPart,
+  type ServerReport,
+  type SettingPairs,
+} from "./node-wide.ts";
 import { Outbox } from "./outbox.ts";
 import { TOO_MANY_CLIENTS } from "./refusals.ts";
 import { serverCommandsByName } from "./server-commands.ts";
 import { type InitialSettings, Settings } from "./settings.ts";
+
+/** How much a server takes at a time that is the only one of its node. */
+export const INTAKE_LIMITS: IntakeLimits = {
+  turnMsMax: TURN_MS_MAX,
+  requestsPerLook: REQUESTS_PER_LOOK,
+  unansweredMax: UNANSWERED_MAX,
+  unansweredResume: UNANSWERED_RESUME,
+};
 
 export interface RespServerOptions extends InitialSettings {
   /** Address to listen on, such as `127.0.0.1`. */
@@ -29,6 +46,15 @@ export interface RespServerOptions extends InitialSettings {
   /** 0 for any free one. */
   readonly port: number;
   readonly door: Door;
+  /** Makes what the whole node is asked by, of which this server is a part or all. */
+  readonly nodeWide: (part: ServerPart) => NodeWide;
+  /**
+   * A descriptor of this process that listens already, for another server: connections come to either. It is closed by that
+   * server and by no other, so a server that was given one keeps its own handle of it until its thread ends.
+   */
+  readonly descriptor?: number;
+  /** Holds requests back; one with the default limits if absent. */
+  readonly intake?: Intake;
   /** The one that other servers of this node use too; made from `door` if absent. */
   readonly router?: Router;
   /** Of HotHot, for INFO. */
@@ -40,16 +66,17 @@ export interface RespServerOptions extends InitialSettings {
   readonly readsIntoBuffer?: boolean;
 }
 
-export class RespServer {
+export class RespServer implements ServerPart {
   readonly #options: RespServerOptions;
   readonly #router: Router;
   readonly #listener: Server;
   readonly #connections = new Set<Connection>();
   readonly #counters: Counters = noCounts();
   readonly #startedAtMs = Date.now();
+  readonly #nodeWide: NodeWide;
   #settings: Settings;
   #host: ConnectionHost | undefined;
-  #nextId = 1;
+  #isClosing = false;
   #sweep: NodeJS.Timeout | undefined;
   #onEmpty: (() => void) | undefined;
 
@@ -57,6 +84,7 @@ export class RespServer {
     this.#options = options;
     this.#router = options.router ?? new Router(options.door);
     this.#settings = new Settings(options, {});
+    this.#nodeWide = options.nodeWide(this);
     this.#listener = createServer(
       { allowHalfOpen: true, noDelay: true, pauseOnConnect: true },
       (socket) => this.#onSocket(socket),
@@ -69,10 +97,11 @@ export class RespServer {
    * @throws Error with Node's code, such as `EADDRINUSE`, if it cannot listen.
    */
   async listen(): Promise<number> {
-    const { host, port } = this.#options;
+    const { host, port, descriptor } = this.#options;
+    const where = descriptor === undefined ? { host, port } : { fd: descriptor };
     await new Promise<void>((resolve, reject) => {
       this.#listener.once("error", reject);
-      this.#listener.listen({ host, port }, () => {
+      this.#listener.listen(where, () => {
         this.#listener.off("error", reject);
         // Running out of file descriptors fails one connection, not the server.
         this.#listener.on("error", () => undefined);
@@ -80,7 +109,11 @@ export class RespServer {
       });
     });
     const bound = this.port;
-    this.#settings = new Settings(this.#options, { bind: host, port: String(bound) });
+    this.#settings = new Settings(this.#options, {
+      bind: host,
+      "io-threads": String(this.#nodeWide.threads),
+      port: String(bound),
+    });
     this.#host = this.#createHost(bound);
     this.#sweep = setInterval(() => this.#closeIdle(), IDLE_SWEEP_MS);
     this.#sweep.unref();
@@ -93,13 +126,38 @@ export class RespServer {
     return address?.port ?? 0;
   }
 
+  /** The descriptor that it listens on, which other servers of this process may listen on too; -1 if there is none. */
+  get descriptor(): number {
+    const { _handle: handle } = this.#listener as unknown as {
+      readonly _handle?: { readonly fd?: number } | null;
+    };
+    return handle?.fd ?? -1;
+  }
+
   /** Counts for metrics; they only grow until CONFIG RESETSTAT. */
   get counters(): Readonly<Counters> {
     return this.#counters;
   }
 
+  /** Connections of this server. */
   get connectionCount(): number {
     return this.#connections.size;
+  }
+
+  report(): ServerReport {
+    return { counters: { ...this.#counters }, memory: memoryCounts() };
+  }
+
+  clients(): readonly ClientLine[] {
+    return Array.from(this.#connections, (each) => ({ id: each.id, text: each.describe() }));
+  }
+
+  configure(pairs: SettingPairs): Refusal | undefined {
+    return this.#settings.set(pairs);
+  }
+
+  resetCounters(): void {
+    Object.assign(this.#counters, noCounts());
   }
 
   /**
@@ -108,8 +166,12 @@ export class RespServer {
    */
   async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     clearInterval(this.#sweep);
+    this.#isClosing = true;
+    const isOthers = this.#options.descriptor !== undefined;
     const stopped = new Promise<void>((resolve) => {
-      this.#listener.close(() => resolve());
+      // A number that is closed twice may be somebody else's the second time.
+      if (isOthers) resolve();
+      else this.#listener.close(() => resolve());
     });
     for (const connection of this.#connections) connection.closeAfterReplies();
     await this.#whenEmpty(graceMs);
@@ -130,12 +192,13 @@ export class RespServer {
 
   #onSocket(socket: Socket): void {
     const host = this.#host;
-    if (host === undefined) {
+    if (host === undefined || this.#isClosing) {
       socket.destroy();
       return;
     }
     this.#counters.connections += 1;
-    if (this.#connections.size >= this.#settings.maxClients) {
+    const id = this.#nodeWide.admit(this.#settings.maxClients);
+    if (id === undefined) {
       this.#counters.rejectedConnections += 1;
       socket.on("error", () => undefined);
       socket.end(`-${TOO_MANY_CLIENTS.code} ${TOO_MANY_CLIENTS.message}\r\n`, () =>
@@ -143,8 +206,7 @@ export class RespServer {
       );
       return;
     }
-    this.#connections.add(new Connection(this.#nextId, socket, host));
-    this.#nextId += 1;
+    this.#connections.add(new Connection(id, socket, host));
   }
 
   #closeIdle(): void {
@@ -160,6 +222,7 @@ export class RespServer {
     return {
       router: this.#router,
       door,
+      nodeWide: this.#nodeWide,
       settings: this.#settings,
       counters: this.#counters,
       version,
@@ -171,31 +234,12 @@ export class RespServer {
       outbox: new Outbox(),
       readBuffer: new ReadBuffer(PAGE_BYTES),
       readsIntoBuffer: this.#options.readsIntoBuffer ?? true,
-      intake: new Intake({
-        turnMsMax: TURN_MS_MAX,
-        requestsPerLook: REQUESTS_PER_LOOK,
-        unansweredMax: UNANSWERED_MAX,
-        unansweredResume: UNANSWERED_RESUME,
-      }),
-      clients: () => [...this.#connections],
-      resetCounters: () => Object.assign(this.#counters, noCounts()),
+      intake: this.#options.intake ?? new Intake(INTAKE_LIMITS),
       connectionClosed: (connection) => {
         this.#connections.delete(connection);
+        this.#nodeWide.left();
         if (this.#connections.size === 0) this.#onEmpty?.();
       },
     };
   }
-}
-
-function noCounts(): Counters {
-  return {
-    connections: 0,
-    rejectedConnections: 0,
-    commands: 0,
-    refusals: 0,
-    protocolErrors: 0,
-    inputBytes: 0,
-    outputBytes: 0,
-    outputLimitDisconnections: 0,
-  };
 }

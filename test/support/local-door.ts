@@ -6,13 +6,13 @@ import { type Configuration, SLOT_COUNT } from "../../src/replica/configuration.
 import { noCounts } from "../../src/replica/host.ts";
 import type { Request } from "../../src/replica/ports.ts";
 import type { NodeStatus } from "../../src/replica/surface.ts";
-import type { AnsweredOperation, Door } from "../../src/router/door.ts";
+import type { AnsweredOperation, NodeDoor } from "../../src/router/door.ts";
 import { nodeStatus, shardStatus } from "./node-status.ts";
 
 /** When operations run: at once, in a later turn of the event loop, or by `step`. */
 export type Pace = "now" | "later" | "manual";
 
-export class LocalDoor implements Door {
+export class LocalDoor implements NodeDoor {
   /** What each operation is answered instead of being run, where it gives something. */
   intercept: (request: Request, shard: number) => Reply | undefined = () => undefined;
   isConfigured = true;

@@ -26,7 +26,7 @@ test("threads leave one core to others, are shared by the nodes of a machine, an
   assert.ok(threadsOf(1) === 1 || threadsOf(1) <= cores - 1);
   assert.ok(threadsOf(2) === 1 || 2 * threadsOf(2) <= cores - 1);
   assert.equal(threadsOf(1_000), 1);
-  const parse = threadsOption().parseArg;
+  const parse = threadsOption("one").parseArg;
   assert.equal(parse?.("3", undefined), 3);
   for (const text of ["0", "65", "two"]) {
     assert.throws(() => parse?.(text, undefined), InvalidArgumentError, text);

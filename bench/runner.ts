@@ -121,7 +121,7 @@ export class Runner {
     await this.fill(system, cell.valueBytes, this.#keysOf(cell));
     let best: Measurement | undefined;
     for (let attempt = 1; attempt <= this.#options.attempts; attempt += 1) {
-      const measurement = await this.#measureOnce(system, cell, pace);
+      const measurement = await this.measureOnce(system, cell, pace);
       if (best === undefined || measurement.foreignShare < best.foreignShare) best = measurement;
       if (!best.isDisturbed) break;
       const percent = Math.round(100 * measurement.foreignShare);
@@ -130,7 +130,8 @@ export class Runner {
     return best as Measurement;
   }
 
-  async #measureOnce(system: SystemKind, cell: CellKind, pace: Pace): Promise<Measurement> {
+  /** Runs a cell once, disturbed or not, on a system that is filled. */
+  async measureOnce(system: SystemKind, cell: CellKind, pace: Pace): Promise<Measurement> {
     const setup = this.setupOf(system);
     const all = [...this.#setups.values()].flatMap((each) => each.processes);
     const job: LoadJob = {

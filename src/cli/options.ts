@@ -23,11 +23,14 @@ export function parsePort(text: string): number {
 /** More would wait for the one with the core. */
 const THREADS_MAX = 64;
 
-/** `--threads`, of a node or of all nodes of a machine. Its default is the caller's. */
-export function threadsOption(): Option {
+/**
+ * `--threads`, of a node or of all nodes of a machine. Its default is the caller's.
+ * @param usually that default in words.
+ */
+export function threadsOption(usually: string): Option {
   return new Option(
     "--threads <count>",
-    `threads of a node, at most ${THREADS_MAX}: one for the data and its replicas, the others for clients' connections; 1 does all in one`,
+    `threads of a node, at most ${THREADS_MAX}: one for the data and its replicas, the others for clients' connections; 1 does all in one (default: ${usually})`,
   ).argParser(parseCount(1, THREADS_MAX));
 }
 

@@ -106,9 +106,7 @@ export function addUpCommand(program: Command, script: string): void {
       "--data-dir <path>",
       "keep the data here, one directory a node, and go on with it at the next start",
     )
-    .addOption(
-      threadsOption().default(undefined, "the cores of this machine but one, divided by the nodes"),
-    )
+    .addOption(threadsOption("the cores of this machine but one, divided by the nodes"))
     .addOption(
       new Option("--log-level <level>", "of the nodes' logs")
         .choices(["trace", "debug", "info", "warn", "error"])

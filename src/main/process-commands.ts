@@ -31,7 +31,7 @@ interface NodeFlags {
   readonly dataDir?: string;
   readonly store?: string;
   readonly readPolicy: ReadPolicy;
-  readonly threads: number;
+  readonly threads?: number;
   readonly requirepass?: string;
   readonly logLevel: LogLevel;
   readonly enableFaults?: true;
@@ -80,7 +80,7 @@ export function addNodeCommand(program: Command, version: string): void {
         .choices(READ_POLICIES)
         .default("least-outstanding"),
     )
-    .addOption(threadsOption().default(threadsOf(1)))
+    .addOption(threadsOption("the cores of this machine but one"))
     .option("--requirepass <password>", "what clients have to give with AUTH")
     .addOption(logLevelOption())
     .option("--enable-faults", "for tests: let HTTP requests cut the links between nodes")
@@ -101,7 +101,7 @@ export function addNodeCommand(program: Command, version: string): void {
         ...(flags.host === undefined ? {} : { host: flags.host }),
         ...(flags.secretFile === undefined ? {} : { secretFile: flags.secretFile }),
         readPolicy: flags.readPolicy,
-        threads: flags.threads,
+        threads: flags.threads ?? threadsOf(1),
         ...diskPlaceOf(flags),
         ...(flags.requirepass === undefined
           ? {}

@@ -121,3 +121,21 @@ test("while too many are unanswered none is taken, and one waiter at a time goes
   while (turn() > 0);
   assert.deepEqual(done, ["a", "b", "c"]);
 });
+
+test("while it is held none is taken, and who waits goes on when it is released", () => {
+  const { intake, turn } = byHand(10);
+  assert.equal(intake.isOpen, true);
+  intake.hold();
+  assert.equal(intake.isOpen, false);
+  const done: string[] = [];
+  intake.wait({ goOn: () => done.push("a") });
+  while (turn() > 0);
+  intake.taken(true);
+  intake.answered();
+  while (turn() > 0);
+  assert.deepEqual(done, [], "answers alone do not open it");
+  intake.release();
+  assert.equal(intake.isOpen, true);
+  while (turn() > 0);
+  assert.deepEqual(done, ["a"]);
+});

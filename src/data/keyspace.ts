@@ -229,6 +229,7 @@ export class Keyspace {
     effects.set(this.#key, 0, key.length, value, 0, value.length, expireAtMs);
     const end = effects.valueStart + value.length;
     this.#put(
+      this.#find(key),
       this.#keyHash,
       this.#key,
       0,
@@ -259,7 +260,8 @@ export class Keyspace {
     const hash = this.#records.hash(ofKey, keyStart, keyEnd);
     this.#write();
     this.#effects.set(ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0);
-    this.#put(hash, ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0, this.#seq);
+    const found = this.#records.find(hash, ofKey, keyStart, keyEnd);
+    this.#put(found, hash, ofKey, keyStart, keyEnd, ofValue, valueStart, valueEnd, 0, this.#seq);
   }
 
   /**
@@ -291,7 +293,7 @@ export class Keyspace {
     const seq = this.#seq;
     this.#write();
     this.#effects.set(ofKey, start, end, digits, from, INTEGER_BYTES_MAX, expireAtMs);
-    this.#put(hash, ofKey, start, end, digits, from, INTEGER_BYTES_MAX, expireAtMs, seq);
+    this.#put(reference, hash, ofKey, start, end, digits, from, INTEGER_BYTES_MAX, expireAtMs, seq);
     return after;
   }
 
@@ -504,7 +506,8 @@ export class Keyspace {
       this.#stage(key);
       const { length } = key;
       const hash = this.#keyHash;
-      const own = this.#room(hash, this.#key, 0, length, value.length, expireAtMs, seq);
+      const found = this.#find(key);
+      const own = this.#room(found, hash, this.#key, 0, length, value.length, expireAtMs, seq);
       writeText(value, this.#records.slab.page(own), valueOffset(own, length));
     }
   }
@@ -611,11 +614,22 @@ export class Keyspace {
     const { memory, keyStart, keyEnd, valueStart, valueEnd, expireAtMs } = cursor;
     const hash = this.#records.hash(memory, keyStart, keyEnd);
     // Which slot it is costs as much as to find it, and whose key is here belongs here.
-    const exists = this.#records.find(hash, memory, keyStart, keyEnd) !== 0;
-    if (!exists && !this.#holds(memory, keyStart, keyEnd)) return;
+    const found = this.#records.find(hash, memory, keyStart, keyEnd);
+    if (found === 0 && !this.#holds(memory, keyStart, keyEnd)) return;
     switch (kind) {
       case "set":
-        this.#put(hash, memory, keyStart, keyEnd, memory, valueStart, valueEnd, expireAtMs, seq);
+        this.#put(
+          found,
+          hash,
+          memory,
+          keyStart,
+          keyEnd,
+          memory,
+          valueStart,
+          valueEnd,
+          expireAtMs,
+          seq,
+        );
         return;
       case "delete":
         this.#remove(hash, memory, keyStart, keyEnd, seq);
@@ -650,8 +664,12 @@ export class Keyspace {
     if (seq > this.#lastSeq) this.#lastSeq = seq;
   }
 
-  /** Makes the key's record such that only its value is still to be written; its reference. */
+  /**
+   * Makes the key's record such that only its value is still to be written; its reference.
+   * @param found the reference of the record that it has, 0 if it has none.
+   */
   #room(
+    found: number,
     hash: number,
     key: Memory,
     start: number,
@@ -661,7 +679,7 @@ export class Keyspace {
     seq: number,
   ): number {
     const records = this.#records;
-    let reference = records.find(hash, key, start, end);
+    let reference = found;
     const hasEnd = expireAtMs !== 0;
     if (reference === 0) reference = records.create(hash, key, start, end, { valueBytes, hasEnd });
     else reference = records.resize(reference, hash, valueBytes, REPLACE);
@@ -670,7 +688,9 @@ export class Keyspace {
     return reference;
   }
 
+  /** @param found the reference of the key's record, 0 if it has none; so in the others below. */
   #put(
+    found: number,
     hash: number,
     key: Memory,
     start: number,
@@ -682,7 +702,7 @@ export class Keyspace {
     seq: number,
   ): void {
     const length = valueEnd - valueStart;
-    const own = this.#room(hash, key, start, end, length, expireAtMs, seq);
+    const own = this.#room(found, hash, key, start, end, length, expireAtMs, seq);
     const page = this.#records.slab.page(own);
     copyBytes(value, valueStart, valueEnd, page, valueOffset(own, end - start));
   }
@@ -699,7 +719,7 @@ export class Keyspace {
   ): void {
     const reference = this.#records.find(hash, key, start, end);
     if (reference === 0) {
-      this.#put(hash, key, start, end, value, valueStart, valueEnd, 0, seq);
+      this.#put(0, hash, key, start, end, value, valueStart, valueEnd, 0, seq);
       return;
     }
     const offset = this.#records.valueBytes(reference);
@@ -719,7 +739,7 @@ export class Keyspace {
   ): void {
     const records = this.#records;
     let own = records.find(hash, key, start, end);
-    if (own === 0) own = this.#room(hash, key, start, end, 0, 0, seq);
+    if (own === 0) own = this.#room(0, hash, key, start, end, 0, 0, seq);
     const before = records.valueBytes(own);
     const after = Math.max(before, offset + valueEnd - valueStart);
     if (after > before) own = records.resize(own, hash, after, { keptBytes: before, grows: true });

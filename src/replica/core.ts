@@ -1,53 +1,45 @@
 /**
- * One node's part of the replication protocol, for all of its shards: heartbeats, leases, suspicion and reconfiguration,
- * around one `Shard` each. No I/O, no clock, no randomness: time and messages come in, `drain` hands out what is to be
- * done. The simulator runs this very class.
+ * One node's part of the replication protocol, for all of its shards: the ways in, the one way out, and what each shard asks
+ * for (`Host`). What concerns the node as a whole has parts of its own: `Peers`, `Holdings`, `Proposals`, `Handovers`, `Swaps`.
+ * No I/O, no clock, no randomness: time and messages come in, `drain` hands out what is to be done. The simulator runs this
+ * very class.
  */
 
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
-import { BeatPlan, distantBeatMs } from "./beat-plan.ts";
-import {
-  type Configuration,
-  type Incarnation,
-  type NodeId,
-  type NodeRecord,
-  type Settings,
-  SHARDS_MAX,
-  type ShardId,
-  type ShardRecord,
+import type {
+  Configuration,
+  Incarnation,
+  NodeId,
+  Settings,
+  ShardId,
+  ShardRecord,
 } from "./configuration.ts";
 import { CopyTurns } from "./copy-turns.ts";
 import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
-import { type Counters, type Host, noCounts } from "./host.ts";
+import { Failovers } from "./failovers.ts";
+import { Handovers } from "./handovers.ts";
+import { giveCommands, Holdings } from "./holdings.ts";
+import { type Counters, type NodeHost, noCounts } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
-import type { Ack, Heartbeat, Message, ShardBeat } from "./messages.ts";
+import { MemberHistory } from "./member-history.ts";
+import type { Ack, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
-import type { Request } from "./ports.ts";
+import { isDrained, isReadyFor, shardStatus } from "./node-status.ts";
+import { Peers } from "./peers.ts";
+import { Promotions } from "./promotions.ts";
+import { Proposals } from "./proposals.ts";
 import { ReadBalancer } from "./read-balancer.ts";
-import {
-  canForm,
-  divided,
-  formed,
-  heirAmong,
-  primaryCounts,
-  withMember,
-  withoutMembers,
-  withPrimary,
-  withRecords,
-} from "./reconfigure.ts";
 import { NO_CONFIGURATION, OVERLOADED } from "./refusals.ts";
-import { type Aim, Shard } from "./shard.ts";
+import type { Shard } from "./shard.ts";
 import type {
   CoreEvent,
   CoreOptions,
   CoreSurface,
-  Failover,
   Limits,
   NodeStatus,
   Operation,
   Output,
-  ShardStatus,
   StoredShard,
   Time,
 } from "./surface.ts";
@@ -68,28 +60,6 @@ export const DEFAULT_LIMITS: Limits = {
 const COPY_CHUNKS_PER_DRAIN = 1;
 /** Bytes of copies that may be sent at once after a pause: about what the time between two ticks allows. */
 const COPY_BURST_BYTES = 96 << 10;
-/** How long a learner that could be promoted waits for its other shards, in leases: each swap makes commands wait a little. */
-const GATHERING_LEASES = 20;
-/** Heartbeats for which a primary orders nothing, so that a handover or a division can be made. */
-const HANDOVER_BEATS = 2;
-/** A division needs all of it committed, on slow disks too, and is asked for again if it fails. */
-const SPLIT_BEATS = 4;
-/** Failovers that `status` tells of. */
-const FAILOVERS_KEPT = 64;
-/** What a node says of a shard that it does not hold. */
-const HOLDS_NOTHING = {
-  role: "none",
-  serves: false,
-  hasLease: false,
-  lastSeq: 0,
-  commitSeq: 0,
-  lag: 0,
-  keys: 0,
-  logBytes: 0,
-  holds: { epoch: 0, seq: 0 },
-  waitsFor: [],
-  feeds: [],
-} as const;
 /** A new cluster's settings before the configuration is known; nothing is served with them. */
 const UNKNOWN_SETTINGS: Settings = {
   replication: "sync",
@@ -104,25 +74,7 @@ const UNKNOWN_SETTINGS: Settings = {
   heartbeatChannel: "tcp",
 };
 
-interface Peer {
-  /** Of the process at the other end of the data link; undefined without a link. */
-  linked: Incarnation | undefined;
-  /** Last process that was linked: only its heartbeats are believed. */
-  incarnation: Incarnation | undefined;
-  /** Newest send time received from it. */
-  newestSentMs: number;
-  heardMs: number | undefined;
-  /** Own send time of the newest heartbeat that it has heard. */
-  echoedMs: number;
-  askedConfigurationMs: number;
-}
-
-interface Removal {
-  count: number;
-  atMs: number;
-}
-
-export class Core implements CoreSurface, Host {
+export class Core implements CoreSurface, NodeHost {
   readonly nodeId: NodeId;
   readonly incarnation: Incarnation;
   readonly limits: Limits;
@@ -140,20 +92,13 @@ export class Core implements CoreSurface, Host {
   #isEnding = false;
   #journal: JournalItem[] = [];
   #filling: ReadonlySet<ShardId> = new Set();
-  readonly #restored: NonNullable<CoreOptions["restored"]>;
   readonly #copies: CopyTurns;
 
-  readonly #createStateMachine: CoreOptions["createStateMachine"];
   #configuration: Configuration | undefined;
-  /** Of the configuration: this node's own record. */
-  #own: NodeRecord | undefined;
-  /** How many shards each node is the primary of, in the configuration; undefined until somebody asks. */
-  #primaryCounts: ReadonlyMap<NodeId, number> | undefined;
-  /** By their ids: the shards that this node holds, or shall hold, or that its clients have asked for. */
-  readonly #shards: (Shard | undefined)[] = [];
-  readonly #allShards: Shard[] = [];
-  readonly #peers = new Map<NodeId, Peer>();
-  readonly #beats: BeatPlan;
+  readonly #holdings: Holdings;
+  /** Of `#holdings`: by their ids, and in the order in which they came. */
+  readonly #shards: Holdings["byId"];
+  readonly #allShards: Holdings["all"];
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
@@ -168,47 +113,44 @@ export class Core implements CoreSurface, Host {
   #copyTurns = 0;
 
   #lastTickMs: number | undefined;
-  #lastBeatMs = Number.NEGATIVE_INFINITY;
   #lastReadMs = Number.NEGATIVE_INFINITY;
 
-  readonly #swaps: Swaps;
   readonly #early = new EarlyMessages();
-
-  /** When each removable (shard, member) was first found so, and how long it had been silent then. */
-  readonly #suspected = new Map<string, { readonly atMs: number; readonly silentMs: number }>();
-  readonly #removals = new Map<string, Removal>();
-  /** Learners that could be promoted in some shard: at the last look, and since when in any. */
-  readonly #fit = new Set<NodeId>();
-  readonly #fitSinceMs = new Map<NodeId, number>();
-  readonly #inSyncSinceMs = new Map<string, number>();
-  /** Failovers whose shard does not serve again yet. */
-  readonly #failing = new Map<
-    ShardId,
-    Omit<Failover, "gapMs" | "atWallMs"> & { readonly fromMs: number }
-  >();
-  readonly #failovers: Failover[] = [];
+  readonly #history = new MemberHistory(this);
+  readonly #failovers = new Failovers(this, this.#history);
+  readonly #peers: Peers;
+  readonly #swaps: Swaps;
+  readonly #handovers: Handovers;
+  readonly #proposals: Proposals;
 
   constructor(options: CoreOptions) {
     this.nodeId = options.nodeId;
     this.incarnation = options.incarnation;
-    this.#beats = new BeatPlan(options.nodeId);
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.mutant = options.mutant;
     this.readBalancer = new ReadBalancer(options.readPolicy ?? "least-outstanding");
     this.#copies = new CopyTurns(this.limits.copyBytesPerSecond, COPY_BURST_BYTES);
-    this.#createStateMachine = options.createStateMachine;
+    this.isFresh = options.restored === undefined;
+    this.#holdings = new Holdings(this, options);
+    this.#shards = this.#holdings.byId;
+    this.#allShards = this.#holdings.all;
+    this.#peers = new Peers(this, this.#shards, this.#failovers);
     this.#swaps = new Swaps(this, {
-      configuration: () => this.#configuration,
-      linkedPeers: () =>
-        [...this.#peers].flatMap(([node, { linked }]) => (linked === undefined ? [] : [node])),
-      hears: (peer) => this.#isHeardBy(peer),
+      linkedPeers: () => this.#peers.linked,
+      hears: (peer) => this.#peers.hears(peer),
       install: (configuration) => this.#install(configuration),
       wantConfiguration: () => {
         this.#wantsConfiguration = true;
       },
     });
-    this.isFresh = options.restored === undefined;
-    this.#restored = options.restored ?? new Map();
+    this.#handovers = new Handovers(this, this.#shards, this.#history, this.#swaps);
+    this.#proposals = new Proposals(this, {
+      shards: this.#allShards,
+      history: this.#history,
+      promotions: new Promotions(this, this.#history, this.#copies),
+      handovers: this.#handovers,
+      swaps: this.#swaps,
+    });
   }
 
   get isDraining(): boolean {
@@ -224,10 +166,7 @@ export class Core implements CoreSurface, Host {
   }
 
   beatMs(node: NodeId): number {
-    const configuration = this.#configuration;
-    return configuration === undefined || this.#beats.neighbours.has(node)
-      ? this.settings.heartbeatMs
-      : distantBeatMs(configuration);
+    return this.#peers.beatMs(node);
   }
 
   /** A swap of this node is under way, or one that it carries out for a peer. */
@@ -262,16 +201,11 @@ export class Core implements CoreSurface, Host {
   }
 
   beatSoon(to?: NodeId): void {
-    if (to !== undefined) this.#beats.soon(to);
-    else this.#beats.soonToNeighbours();
+    this.#peers.beatSoon(to);
   }
 
   askConfiguration(from: NodeId): void {
-    if (this.mutant === "keeps-configuration") return;
-    const peer = this.#peer(from);
-    if (this.now.monoMs - peer.askedConfigurationMs < this.settings.heartbeatMs / 2) return;
-    peer.askedConfigurationMs = this.now.monoMs;
-    this.send(from, { kind: "fetch-configuration" });
+    this.#peers.askConfiguration(from);
   }
 
   isFenced(shard: ShardId, node: NodeId): boolean {
@@ -323,7 +257,7 @@ export class Core implements CoreSurface, Host {
   }
 
   linkedIncarnation(peer: NodeId): Incarnation | undefined {
-    return this.#peers.get(peer)?.linked;
+    return this.#peers.linkedIncarnation(peer);
   }
 
   touch(shard: ShardId): void {
@@ -336,21 +270,13 @@ export class Core implements CoreSurface, Host {
 
   connected(node: NodeId, incarnation: Incarnation, time: Time): void {
     this.now = time;
-    const peer = this.#peer(node);
-    if (peer.incarnation !== incarnation) {
-      peer.incarnation = incarnation;
-      peer.newestSentMs = -1;
-      peer.echoedMs = Number.NEGATIVE_INFINITY;
-    }
-    peer.linked = incarnation;
-    this.#beats.soon(node);
-    peer.askedConfigurationMs = Number.NEGATIVE_INFINITY;
+    this.#peers.connected(node, incarnation);
     for (const shard of this.#allShards) if (shard.epoch > 0) shard.connected(node);
   }
 
   disconnected(node: NodeId, time: Time): void {
     this.now = time;
-    this.#peer(node).linked = undefined;
+    this.#peers.disconnected(node);
     for (const shard of this.#allShards) shard.disconnected(node);
     this.#early.disconnected(node);
     this.#swaps.disconnected(node);
@@ -360,7 +286,7 @@ export class Core implements CoreSurface, Host {
     this.now = time;
     switch (message.kind) {
       case "heartbeat":
-        this.#onHeartbeat(from, message);
+        this.#peers.onHeartbeat(from, message);
         break;
       case "acks":
         for (const ack of message.acks) this.#onAck(from, ack);
@@ -384,7 +310,7 @@ export class Core implements CoreSurface, Host {
         const epoch = this.#configuration?.shards[message.shard]?.epoch ?? -1;
         if (message.epoch > epoch) this.askConfiguration(from);
         // Neighbours hear of a newer configuration by heartbeats that come anyway.
-        else if (message.epoch < epoch && !this.#beats.neighbours.has(from)) this.beatSoon(from);
+        else if (message.epoch < epoch && !this.#peers.isNeighbour(from)) this.beatSoon(from);
         if (shard !== undefined) shard.receive(from, message);
         // About a shard that this node holds nothing of; perhaps it soon will.
         else if (message.epoch > epoch) this.#early.add(from, message);
@@ -479,12 +405,9 @@ export class Core implements CoreSurface, Host {
     for (const shard of this.#allShards) {
       if (shard.epoch === 0) continue;
       shard.tick();
-      this.#noteRecovery(shard);
+      this.#failovers.noteRecovery(shard);
     }
-    if (time.monoMs - this.#lastBeatMs >= heartbeatMs) {
-      this.#lastBeatMs = time.monoMs;
-      this.#beats.beat();
-    }
+    this.#peers.tick();
     // A watch is never trusted alone.
     if (time.monoMs - this.#lastReadMs >= 20 * heartbeatMs) {
       this.#lastReadMs = time.monoMs;
@@ -492,7 +415,7 @@ export class Core implements CoreSurface, Host {
     }
     this.#nextCopy();
     this.#swaps.tick();
-    this.#propose();
+    this.#proposals.tick();
   }
 
   drainShards(time: Time): void {
@@ -528,49 +451,12 @@ export class Core implements CoreSurface, Host {
 
   transfer(id: ShardId, successor: NodeId, time: Time): string | undefined {
     this.now = time;
-    const record = this.#configuration?.shards[id];
-    if (record === undefined) return `there is no shard ${id}`;
-    const shard = this.#shards[id];
-    if (!shard?.isPrimary) {
-      return `this node is not the primary of shard ${id}; ask ${record.primary}`;
-    }
-    if (!shard.isStarted) return `shard ${id} is changing its epoch; try again`;
-    if (successor === this.nodeId) return `this node is the primary of shard ${id} already`;
-    const member = shard.record.inSync.find(({ node }) => node === successor);
-    if (member === undefined) return `${successor} is not an in-sync replica of shard ${id}`;
-    if (shard.view(successor).startedEpoch < member.since) {
-      return `${successor} has only just become in-sync in shard ${id}; try again`;
-    }
-    if (shard.view(successor).lacksDisk) return `the disk of ${successor} has failed`;
-    if (shard.handover === undefined) this.#beginHandover(shard, { kind: "transfer", successor });
-    return undefined;
+    return this.#handovers.transfer(id, successor);
   }
 
   split(id: ShardId, asked: number | undefined, time: Time): string | undefined {
     this.now = time;
-    const record = this.#configuration?.shards[id];
-    if (record === undefined) return `there is no shard ${id}`;
-    const shard = this.#shards[id];
-    const { firstSlot, lastSlot, primary } = record;
-    if (!shard?.isPrimary) return `this node is not the primary of shard ${id}; ask ${primary}`;
-    if (!shard.isStartCommitted) return `shard ${id} is changing its epoch; try again`;
-    if (firstSlot === lastSlot) return `shard ${id} has one slot only`;
-    const at = asked ?? Math.ceil((firstSlot + lastSlot) / 2);
-    if (at <= firstSlot || at > lastSlot) {
-      return `shard ${id} can be divided at a slot from ${firstSlot + 1} to ${lastSlot}`;
-    }
-    if ((this.#configuration?.shards.length ?? 0) >= SHARDS_MAX) {
-      return `there are ${SHARDS_MAX} shards, and cannot be more`;
-    }
-    const fed = shard.donor.status().find(({ isFed }) => !isFed);
-    if (fed !== undefined) {
-      return `shard ${id} is being copied to ${fed.learner}, which would have to begin again; try later`;
-    }
-    if (shard.handover !== undefined || shard.unsettledSplit !== undefined) {
-      return `shard ${id} is being handed over or divided already; try again`;
-    }
-    this.#beginHandover(shard, { kind: "split", at });
-    return undefined;
+    return this.#handovers.split(id, asked);
   }
 
   // ---------------------------------------------------------------- way out
@@ -585,7 +471,7 @@ export class Core implements CoreSurface, Host {
     }
     for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });
     this.#acks.clear();
-    for (const node of this.#beats.take()) this.#sendHeartbeat(node);
+    this.#peers.sendDue();
     const output: Output = {
       messages: this.#messages,
       answers: this.#answers,
@@ -604,85 +490,27 @@ export class Core implements CoreSurface, Host {
 
   status(time: Time): NodeStatus {
     this.now = time;
-    const configuration = this.#configuration;
+    const { version = 0, shards = [] } = this.#configuration ?? {};
+    const linked = (node: NodeId): Incarnation | undefined => this.linkedIncarnation(node);
     return {
       nodeId: this.nodeId,
       incarnation: this.incarnation,
-      version: configuration?.version ?? 0,
-      isDrained: this.isDraining && this.#isDrained(),
+      version,
+      isDrained: this.isDraining && isDrained(this.#allShards, linked),
       lacksDisk: this.lacksDisk,
-      isReady: configuration?.shards.every((record) => this.#isReadyFor(record)) === true,
+      isReady:
+        this.#configuration !== undefined &&
+        shards.every((record) => isReadyFor(record, this.#shards[record.id], linked)),
       operations: this.#operations,
-      shards: (configuration?.shards ?? []).map((record) => this.#shardStatus(record)),
+      shards: shards.map((record) => shardStatus(record, this.#shards[record.id])),
       copiesWaiting: this.#copies.waiting,
-      peers: [...this.#peers].map(([node, peer]) => ({
-        node,
-        connected: peer.linked !== undefined,
-        silentMs: peer.heardMs === undefined ? undefined : time.monoMs - peer.heardMs,
-      })),
-      failovers: this.#failovers,
+      peers: this.#peers.status,
+      failovers: this.#failovers.kept,
       counters: { ...this.counters },
     };
   }
 
-  #isReadyFor(record: ShardRecord): boolean {
-    const shard = this.#shards[record.id];
-    if (shard?.isHolder === true) return shard.serves;
-    const primary = record.inSync.find(({ node }) => node === record.primary);
-    return primary !== undefined && this.linkedIncarnation(primary.node) === primary.incarnation;
-  }
-
-  #shardStatus(record: ShardRecord): ShardStatus {
-    const shard = this.#shards[record.id];
-    const common = {
-      shard: record.id,
-      firstSlot: record.firstSlot,
-      lastSlot: record.lastSlot,
-      epoch: record.epoch,
-      primary: record.primary,
-      inSync: record.inSync.map((member) => member.node),
-    };
-    if (shard?.isHolder !== true) return { ...common, ...HOLDS_NOTHING };
-    const isLearner = shard.isHolder && !shard.isMember;
-    return {
-      ...common,
-      role: shard.isPrimary
-        ? "primary"
-        : shard.isMember
-          ? "backup"
-          : isLearner
-            ? "learner"
-            : "none",
-      serves: shard.serves,
-      hasLease: shard.hasLease,
-      lastSeq: shard.log.lastSeq,
-      commitSeq: shard.commitSeq,
-      lag: shard.isMember ? shard.log.lastSeq - shard.commitSeq : 0,
-      keys: shard.machine.size,
-      logBytes: shard.log.bytes,
-      holds: shard.holds,
-      waitsFor: shard.isMember ? [] : shard.recovery.missing(),
-      feeds: shard.donor.status(),
-    };
-  }
-
   // ---------------------------------------------------------------- configurations
-
-  #peer(node: NodeId): Peer {
-    let peer = this.#peers.get(node);
-    if (peer === undefined) {
-      peer = {
-        linked: undefined,
-        incarnation: undefined,
-        newestSentMs: -1,
-        heardMs: undefined,
-        echoedMs: Number.NEGATIVE_INFINITY,
-        askedConfigurationMs: Number.NEGATIVE_INFINITY,
-      };
-      this.#peers.set(node, peer);
-    }
-    return peer;
-  }
 
   /** Takes over a later configuration; an older one than this node has seen is refused (R6). */
   #install(configuration: Configuration): void {
@@ -693,7 +521,7 @@ export class Core implements CoreSurface, Host {
     }
     // Late answers are common; what is older than what this node has seen is refused whoever says it.
     if (configuration.version <= (current?.version ?? 0)) return;
-    if (current === undefined && this.#isOlderThanDisk(configuration)) {
+    if (current === undefined && this.#holdings.isOlderThanDisk(configuration)) {
       this.emit({
         kind: "warning",
         text: "refused a configuration older than what the disk holds",
@@ -701,15 +529,11 @@ export class Core implements CoreSurface, Host {
       return;
     }
     this.#configuration = configuration;
-    this.#own = configuration.nodes.find((node) => node.id === this.nodeId);
-    this.#primaryCounts = undefined;
-    this.#beats.installed(configuration);
+    this.#proposals.installed(configuration);
     this.#swaps.installed(configuration.version);
-    for (const node of configuration.nodes) {
-      if (node.id !== this.nodeId) this.#peer(node.id);
-    }
-    const parents = this.#divide(configuration.shards);
-    for (const id of this.#beats.held) this.#shardOf(configuration.shards[id] as ShardRecord);
+    const held = this.#peers.installed(configuration);
+    const parents = this.#holdings.divide(configuration.shards);
+    for (const id of held) this.#holdings.shardOf(configuration.shards[id] as ShardRecord);
     for (const shard of this.#allShards) {
       const record = configuration.shards[shard.id];
       if (record === undefined) continue;
@@ -724,14 +548,7 @@ export class Core implements CoreSurface, Host {
         }
       }
       for (const child of parents.get(shard) ?? []) {
-        const { firstSlot, lastSlot } = child.record;
-        const isMeant = (request: Request): boolean | undefined => {
-          const slots = child.machine.slotsOf(request);
-          if (slots === undefined) return undefined;
-          if (slots.firstSlot >= firstSlot && slots.lastSlot <= lastSlot) return true;
-          return slots.firstSlot > lastSlot || slots.lastSlot < firstSlot ? false : undefined;
-        };
-        shard.courier.giveTo(child.courier, isMeant, wasMember && shard.isMember);
+        giveCommands(shard, child, wasMember && shard.isMember);
       }
     }
     const isKnown = ({ shard, epoch }: ShardMessage): boolean =>
@@ -742,80 +559,13 @@ export class Core implements CoreSurface, Host {
     this.beatSoon();
   }
 
-  /**
-   * R16: shards that are new in the document, in place of slots that a shard here had so far, come out of that one, with all
-   * that it holds. Several divisions that this node has missed are made up for at once.
-   * @returns the new shards by the one that they came out of.
-   */
-  #divide(records: readonly ShardRecord[]): ReadonlyMap<Shard, readonly Shard[]> {
-    const parents = new Map<Shard, Shard[]>();
-    for (const record of records) if (this.#restored.has(record.id)) this.#shardOf(record);
-    for (const { id, lastSlot: last } of records) {
-      const parent = this.#shards[id];
-      if (parent === undefined || parent.record.lastSlot <= last) continue;
-      const { firstSlot, lastSlot } = parent.record;
-      const children = records
-        .filter((record) => this.#shards[record.id] === undefined)
-        .filter((record) => record.firstSlot > firstSlot && record.lastSlot <= lastSlot)
-        .sort((a, b) => b.firstSlot - a.firstSlot);
-      parents.set(
-        parent,
-        children.map((record) => this.#divideOff(parent, record)),
-      );
-      if (parent.record.lastSlot > last) parent.discardFrom(last + 1);
-    }
-    return parents;
-  }
-
-  /** A shard on the disk is not what the document's is, nor what that was before it was divided: it was divided since. */
-  #isOlderThanDisk({ shards }: Configuration): boolean {
-    return [...this.#restored].some(([id, { log }]) => {
-      const record = shards[id];
-      const { firstSlot, lastSlot } = log.checkpoint;
-      return record === undefined || record.firstSlot !== firstSlot || record.lastSlot > lastSlot;
-    });
-  }
-
-  #divideOff(parent: Shard, record: ShardRecord): Shard {
-    // Whatever lies behind has a shard here already.
-    if (parent.record.lastSlot > record.lastSlot) parent.discardFrom(record.lastSlot + 1);
-    const part = parent.machine.divide(record.firstSlot);
-    const isPrefix = parent.learner.isIntact;
-    if (!isPrefix) part.clear();
-    const child = new Shard(this, record, () =>
-      isPrefix ? part : this.#createStateMachine(record),
-    );
-    this.#add(child);
-    parent.giveTo(child);
-    return child;
-  }
-
-  #shardOf(record: ShardRecord): Shard {
-    const known = this.#shards[record.id];
-    if (known !== undefined) return known;
-    const restored = this.#restored.get(record.id);
-    const shard = new Shard(
-      this,
-      record,
-      () => restored?.machine ?? this.#createStateMachine(record),
-    );
-    if (restored !== undefined) shard.restore(restored.log);
-    this.#add(shard);
-    return shard;
-  }
-
   /** A shard that this node does not hold, for its clients' commands; undefined if there is none. */
   #routeTo(id: ShardId): Shard | undefined {
     const record = this.#configuration?.shards[id];
     if (record === undefined) return undefined;
-    const shard = this.#shardOf(record);
+    const shard = this.#holdings.shardOf(record);
     if (record.epoch > 0) shard.install(record);
     return shard;
-  }
-
-  #add(shard: Shard): void {
-    this.#shards[shard.id] = shard;
-    this.#allShards.push(shard);
   }
 
   #installEpoch(shard: Shard, record: ShardRecord): void {
@@ -824,14 +574,8 @@ export class Core implements CoreSurface, Host {
     const removed = before.inSync
       .filter((member) => !isIn.has(`${member.node}:${member.incarnation}`))
       .map((member) => member.node);
-    this.#noteFailover(shard, record, removed);
-    for (const node of removed) this.#noteRemoval(shard.id, node);
-    for (const { node } of record.inSync) {
-      if (!before.inSync.some((member) => member.node === node)) {
-        this.#inSyncSinceMs.set(keyOf(shard.id, node), this.now.monoMs);
-      }
-    }
-    for (const { node } of before.inSync) this.#suspected.delete(keyOf(shard.id, node));
+    this.#failovers.noteRemovals(shard, record, removed);
+    this.#history.epochInstalled(before, record, removed);
     this.counters.epochs += 1;
     shard.install(record);
     this.emit({
@@ -844,365 +588,6 @@ export class Core implements CoreSurface, Host {
     });
   }
 
-  /** A member that is removed again and again has to wait longer each time (R9). */
-  #noteRemoval(shard: ShardId, node: NodeId): void {
-    const key = keyOf(shard, node);
-    const { monoMs } = this.now;
-    const stayedMs = monoMs - (this.#inSyncSinceMs.get(key) ?? Number.NEGATIVE_INFINITY);
-    const isSteady = stayedMs > 10 * this.settings.leaseMs;
-    const count = isSteady ? 0 : (this.#removals.get(key)?.count ?? 0) + 1;
-    this.#removals.set(key, { count, atMs: monoMs });
-  }
-
-  #noteFailover(shard: Shard, record: ShardRecord, removed: readonly NodeId[]): void {
-    const { monoMs } = this.now;
-    // A failover leaves somebody in sync. Who was not may have missed epochs, and a restart of all among them (R12).
-    if (removed.length === 0 || removed.includes(this.nodeId) || !shard.isMember) return;
-    let heardMs = Number.NEGATIVE_INFINITY;
-    let suspected: { readonly atMs: number; readonly silentMs: number } | undefined;
-    for (const node of removed) {
-      heardMs = Math.max(heardMs, shard.view(node).heardMs);
-      suspected = this.#suspected.get(keyOf(shard.id, node)) ?? suspected;
-    }
-    // A live member that is removed for its lag was not detected by its silence.
-    const wasSilent = suspected !== undefined && suspected.silentMs >= this.settings.leaseMs;
-    const earlier = this.#failing.get(shard.id);
-    this.#failing.set(shard.id, {
-      shard: shard.id,
-      epoch: record.epoch,
-      removed,
-      oldPrimary: shard.record.primary,
-      newPrimary: record.primary,
-      detectionMs: wasSilent ? suspected?.silentMs : undefined,
-      reconfigurationMs: suspected === undefined ? 0 : monoMs - suspected.atMs,
-      fromMs: earlier?.fromMs ?? Math.max(heardMs, shard.lastCommitMs),
-    });
-  }
-
-  #noteRecovery(shard: Shard): void {
-    const failing = this.#failing.get(shard.id);
-    if (failing === undefined || !shard.serves) return;
-    this.#failing.delete(shard.id);
-    const { fromMs, ...rest } = failing;
-    const gapMs = this.now.monoMs - fromMs;
-    const failover: Failover = { ...rest, gapMs, atWallMs: this.now.wallMs };
-    this.counters.failovers += 1;
-    this.#failovers.push(failover);
-    if (this.#failovers.length > FAILOVERS_KEPT) this.#failovers.shift();
-    this.emit({ kind: "failover", failover });
-  }
-
-  // ---------------------------------------------------------------- heartbeats (R5)
-
-  #sendHeartbeat(to: NodeId): void {
-    const peer = this.#peer(to);
-    if (peer.incarnation === undefined) return;
-    const shards: ShardBeat[] = [];
-    for (const id of this.#beats.neighbours.get(to) ?? []) {
-      const shard = this.#shards[id];
-      if (shard !== undefined && shard.epoch > 0) shards.push(shard.beatFor(to));
-    }
-    this.send(to, {
-      kind: "heartbeat",
-      fromIncarnation: this.incarnation,
-      toIncarnation: peer.incarnation,
-      sentAtMs: this.now.monoMs,
-      echoMs: peer.newestSentMs,
-      wallMs: this.now.wallMs,
-      version: this.#configuration?.version ?? 0,
-      shards,
-    });
-  }
-
-  /** Whether the peer has heard this node lately, by how often it hears it at all. */
-  #isHeardBy(node: NodeId): boolean {
-    const { leaseMs, heartbeatMs } = this.settings;
-    const patienceMs = leaseMs + this.beatMs(node) - heartbeatMs;
-    return this.now.monoMs - this.#peer(node).echoedMs < patienceMs;
-  }
-
-  #onHeartbeat(from: NodeId, beat: Heartbeat): void {
-    const peer = this.#peer(from);
-    if (beat.toIncarnation !== this.incarnation || beat.fromIncarnation !== peer.incarnation)
-      return;
-    peer.heardMs = this.now.monoMs;
-    const version = this.#configuration?.version ?? 0;
-    if (beat.version > version) this.askConfiguration(from);
-    // One that is no neighbour would hear of the newer one only later.
-    else if (beat.version < version && !this.#beats.neighbours.has(from)) this.beatSoon(from);
-    const isNewest = beat.sentAtMs > peer.newestSentMs;
-    if (isNewest) peer.newestSentMs = beat.sentAtMs;
-    const echoMs = beat.echoMs <= this.now.monoMs ? beat.echoMs : -1;
-    peer.echoedMs = Math.max(peer.echoedMs, echoMs);
-    const at = { incarnation: beat.fromIncarnation, isNewest, echoMs, wallMs: beat.wallMs };
-    for (const shardBeat of beat.shards) {
-      const shard = this.#shards[shardBeat.shard];
-      if (shard === undefined) continue;
-      shard.onBeat(from, shardBeat, at);
-      this.#noteRecovery(shard);
-    }
-  }
-
-  // ---------------------------------------------------------------- proposals (R6, R14)
-
-  #propose(): void {
-    const configuration = this.#configuration;
-    if (configuration === undefined || !this.#swaps.mayPropose) return;
-    const nodes = new Map<NodeId, NodeRecord>();
-    const own = this.#own;
-    if (own !== undefined && own.incarnation !== this.incarnation) {
-      nodes.set(own.id, { ...own, incarnation: this.incarnation });
-      this.#swaps.propose(
-        withRecords(configuration, new Map(), nodes),
-        "registers this node's start",
-      );
-      return;
-    }
-    if (canForm(configuration)) {
-      const isFirst = configuration.nodes.every((node) => node.id >= this.nodeId);
-      if (isFirst)
-        this.#swaps.propose(withRecords(configuration, formed(configuration)), "forms the cluster");
-      return;
-    }
-    const reasons = new Set<string>();
-    const edited = new Map<ShardId, ShardRecord>();
-    let counts: Map<NodeId, number> | undefined;
-    this.#fit.clear();
-    let addedShards = 0;
-    for (const shard of this.#allShards) {
-      if (!shard.isHolder) continue;
-      const { record } = shard;
-      const next = shard.isMember
-        ? this.#proposalFor(shard, () => counts ?? this.#countPrimaries(configuration), reasons)
-        : this.#recoveryOf(shard, reasons);
-      if (next === undefined) continue;
-      edited.set(record.id, next);
-      const at = next.lastSlot + 1;
-      if (at <= record.lastSlot) {
-        const added = configuration.shards.length + addedShards;
-        addedShards += 1;
-        edited.set(added, divided(record, at, added).added);
-      }
-      counts ??= new Map(this.#countPrimaries(configuration));
-      counts.set(record.primary, (counts.get(record.primary) ?? 0) - 1);
-      counts.set(next.primary, (counts.get(next.primary) ?? 0) + 1);
-    }
-    for (const learner of this.#fitSinceMs.keys()) {
-      if (!this.#fit.has(learner)) this.#fitSinceMs.delete(learner);
-    }
-    if (edited.size > 0)
-      this.#swaps.propose(withRecords(configuration, edited), [...reasons].join(", "));
-    else if (this.#swaps.hasFences) {
-      // One that was to be removed is heard again; only another swap tells that the removal will not come late.
-      this.#swaps.propose(withRecords(configuration, edited), "settles an earlier proposal");
-    }
-  }
-
-  #countPrimaries({ shards }: Configuration): ReadonlyMap<NodeId, number> {
-    this.#primaryCounts ??= primaryCounts(shards);
-    return this.#primaryCounts;
-  }
-
-  /** The next epoch that this node wants for a shard, or undefined. @param counts of each node's primaries. */
-  #proposalFor(
-    shard: Shard,
-    counts: () => ReadonlyMap<NodeId, number>,
-    reasons: Set<string>,
-  ): ShardRecord | undefined {
-    const removed = this.#ripeRemovals(shard);
-    if (removed.size > 0) {
-      const primary = this.#primaryWithout(shard, removed, counts());
-      reasons.add(`removes ${[...removed].join(" ")}`);
-      return withoutMembers(shard.record, removed, primary);
-    }
-    if (!shard.isProven && this.mutant !== "unproven-acts") return undefined;
-    if (shard.isLeaving) return this.#farewell(shard, counts(), reasons);
-    if (!shard.isPrimary || !shard.isStarted) return undefined;
-    const promoted = this.#promotion(shard);
-    if (promoted !== undefined) {
-      reasons.add("promotes a learner");
-      return promoted;
-    }
-    return this.#handoverOf(shard, reasons);
-  }
-
-  /** R12: nobody in sync is left; this node goes on with what it holds, if that is the most. */
-  #recoveryOf(shard: Shard, reasons: Set<string>): ShardRecord | undefined {
-    if (this.isDraining) return undefined;
-    const next = shard.recovery.proposal();
-    if (next !== undefined) reasons.add("goes on after a restart of all");
-    return next;
-  }
-
-  /** Who may be removed, once the wait is over that grows with the number of members out of reach (R6). */
-  #ripeRemovals(shard: Shard): ReadonlySet<NodeId> {
-    const removable = shard.suspicion.removable();
-    const { monoMs } = this.now;
-    const { heartbeatMs } = this.settings;
-    let sinceMs = monoMs;
-    let unreachable = 0;
-    for (const { node } of shard.otherMembers) {
-      const silentMs = monoMs - shard.view(node).heardMs;
-      if (removable.has(node) || silentMs > 2.5 * heartbeatMs) unreachable += 1;
-      if (!removable.has(node)) {
-        if (this.#suspected.size > 0) this.#suspected.delete(keyOf(shard.id, node));
-        continue;
-      }
-      const key = keyOf(shard.id, node);
-      const first = this.#suspected.get(key);
-      if (first !== undefined) {
-        sinceMs = Math.min(sinceMs, first.atMs);
-        continue;
-      }
-      this.#suspected.set(key, { atMs: monoMs, silentMs });
-      this.counters.suspicions += 1;
-      this.emit({ kind: "suspected", node, shards: [shard.id], silentMs });
-    }
-    const isHasty = this.mutant === "no-back-off";
-    // Who hears none of several is more likely cut off or deaf itself than the last one alive: the others come first.
-    const isAlone = unreachable > 1 && unreachable === shard.otherMembers.length;
-    const aloneMs = isAlone ? this.settings.leaseMs * (1 + this.settings.driftBound) : 0;
-    const waitMs = isHasty ? 0 : Math.max(0, unreachable - 1) * 2 * heartbeatMs + aloneMs;
-    return monoMs - sinceMs >= waitMs ? removable : new Set();
-  }
-
-  #primaryWithout(
-    shard: Shard,
-    removed: ReadonlySet<NodeId>,
-    counts: ReadonlyMap<NodeId, number>,
-  ): NodeId {
-    const { record } = shard;
-    if (!removed.has(record.primary)) return record.primary;
-    const others = shard.provenOthers;
-    const proven = shard.holders.filter(
-      (node) => !removed.has(node) && (node === this.nodeId || others.includes(node)),
-    );
-    const saving = proven.filter((node) => !this.#lacksDisk(shard, node));
-    return heirAmong(saving.length > 0 ? saving : proven, record, counts) ?? this.nodeId;
-  }
-
-  #lacksDisk(shard: Shard, node: NodeId): boolean {
-    return node === this.nodeId ? this.lacksDisk : shard.view(node).lacksDisk;
-  }
-
-  /** A draining node takes itself out, when the others have all that it ordered and it serves nothing more (R14). */
-  #farewell(
-    shard: Shard,
-    counts: ReadonlyMap<NodeId, number>,
-    reasons: Set<string>,
-  ): ShardRecord | undefined {
-    // Without fresh echoes the others may be dead, and this node the only one that holds anything.
-    if (!shard.hasLease) return undefined;
-    // Not all of it has to be committed: its own disk may be what failed.
-    if (shard.isPrimary && (!shard.isStarted || !shard.othersHaveAll)) return undefined;
-    const successors = shard.heirs;
-    const { primary } = shard.record;
-    const next = primary === this.nodeId ? heirAmong(successors, shard.record, counts) : primary;
-    if (next === undefined || successors.length === 0) return undefined;
-    reasons.add("drains this node");
-    return withoutMembers(shard.record, new Set([this.nodeId]), next);
-  }
-
-  /** Nothing is left here, or nobody is there to leave it to. */
-  #isDrained(): boolean {
-    return this.#allShards.every(
-      (shard) =>
-        !shard.isMember ||
-        shard.holders.every((node) => this.#peers.get(node)?.linked === undefined),
-    );
-  }
-
-  /** R9: a learner that holds everything, can be heard and can hear every member, and has waited long enough. */
-  #promotion(shard: Shard): ShardRecord | undefined {
-    const { monoMs } = this.now;
-    const { leaseMs } = this.settings;
-    // A disk that failed must not keep this node from giving the shard to one whose disk works.
-    if (shard.sharedSeq < shard.startSeq || shard.handover !== undefined) return undefined;
-    for (const node of shard.record.replicas) {
-      if (shard.record.inSync.some((member) => member.node === node) || !shard.donor.isFed(node))
-        continue;
-      const view = shard.view(node);
-      const incarnation = this.linkedIncarnation(node);
-      if (incarnation === undefined) continue;
-      if (this.mutant !== "flapping-promotion") {
-        const removal = this.#removals.get(keyOf(shard.id, node));
-        const waitMs = removal === undefined ? 0 : Math.min(30_000, leaseMs * 2 ** removal.count);
-        if (removal !== undefined && monoMs - removal.atMs < waitMs) continue;
-        if (!view.ready || !view.counted || monoMs - view.echoMs >= leaseMs) continue;
-        if (this.#gathers(shard, node)) continue;
-      }
-      return withMember(shard.record, node, incarnation);
-    }
-    return undefined;
-  }
-
-  /** A learner waits to be promoted in its other shards by the same swap, unless the shard needs it now. */
-  #gathers(shard: Shard, learner: NodeId): boolean {
-    const { monoMs } = this.now;
-    const isHasty = this.mutant === "promotes-uncopied";
-    if (isHasty || shard.isBelowMin || shard.record.inSync.length === 1) return false;
-    this.#fit.add(learner);
-    const sinceMs = this.#fitSinceMs.get(learner) ?? monoMs;
-    this.#fitSinceMs.set(learner, sinceMs);
-    const isLate = monoMs - sinceMs >= GATHERING_LEASES * this.settings.leaseMs;
-    return !isLate && this.#copies.isFilling(learner, monoMs);
-  }
-
-  #beginHandover(shard: Shard, aim: Aim): void {
-    shard.handover = { aim, startedMs: this.now.monoMs, proposedMs: undefined };
-    this.#swaps.hurry();
-  }
-
-  /**
-   * R14, R16: names the successor, or the new shard, once all members have everything; gives up, and orders on, if that takes
-   * too long.
-   */
-  #handoverOf(shard: Shard, reasons: Set<string>): ShardRecord | undefined {
-    const { heartbeatMs } = this.settings;
-    const { monoMs } = this.now;
-    if (shard.handover === undefined) this.#maybeRebalance(shard);
-    const { handover } = shard;
-    if (handover === undefined) return undefined;
-    const { aim } = handover;
-    const hasAll =
-      shard.commitSeq === shard.log.lastSeq ||
-      (aim.kind === "split" && this.mutant === "split-before-committed");
-    const beats = handover.aim.kind === "split" ? SPLIT_BEATS : HANDOVER_BEATS;
-    const isLate = monoMs - (handover.proposedMs ?? handover.startedMs) > beats * heartbeatMs;
-    if (isLate && this.mutant !== "lost-transfer") {
-      shard.handover = undefined;
-      this.touch(shard.id);
-      return undefined;
-    }
-    if (handover.proposedMs !== undefined && this.mutant === "lost-transfer") return undefined;
-    if (!hasAll) return undefined;
-    shard.handover = { ...handover, proposedMs: handover.proposedMs ?? monoMs };
-    if (aim.kind === "transfer") {
-      reasons.add("transfers a shard");
-      return withPrimary(shard.record, aim.successor);
-    }
-    reasons.add("divides a shard");
-    const { version } = this.#configuration ?? { version: 0 };
-    shard.unsettledSplit = { at: aim.at, version: version + 1 };
-    return divided(shard.record, aim.at, 0).kept;
-  }
-
-  /** Gives a shard back to its preferred primary when that has been in sync for a while (R14). */
-  #maybeRebalance(shard: Shard): void {
-    const { monoMs } = this.now;
-    const preferred = shard.record.replicas[0];
-    if (preferred === undefined || preferred === this.nodeId) return;
-    const member = shard.record.inSync.find(({ node }) => node === preferred);
-    if (member === undefined) return;
-    const view = shard.view(preferred);
-    const sinceMs = this.#inSyncSinceMs.get(keyOf(shard.id, preferred)) ?? Number.NEGATIVE_INFINITY;
-    const isSteady = monoMs - sinceMs > 3 * this.settings.leaseMs;
-    const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
-    if (isSteady && isFit && shard.canOrder) {
-      this.#beginHandover(shard, { kind: "transfer", successor: preferred });
-    }
-  }
-
   /** Checks what must hold at any time, for tests and the simulator. */
   checkInvariants(): void {
     for (const shard of this.#allShards) {
@@ -1212,9 +597,4 @@ export class Core implements CoreSurface, Host {
       assert(shard.uncommittedBytes >= 0, "no entry is committed twice");
     }
   }
-}
-
-/** Of what is remembered of a shard's member. */
-function keyOf(shard: ShardId, node: NodeId): string {
-  return `${shard}:${node}`;
 }

@@ -1,7 +1,7 @@
-/** What a shard asks of the node's core that it lives in. */
+/** What a shard asks of the node's core that it lives in, and what the core's other parts ask of it. */
 
 import type { Reply } from "../data/reply.ts";
-import type { Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
+import type { Configuration, Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
 import type { JournalItem } from "./journal.ts";
 import type { Ack, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
@@ -84,4 +84,10 @@ export interface Host {
   linkedIncarnation(peer: NodeId): Incarnation | undefined;
   /** Lets the shard send what is due, and try again what it holds, at the next drain. */
   touch(shard: ShardId): void;
+}
+
+/** What those parts of the core ask of it that concern all of its shards. */
+export interface NodeHost extends Host {
+  /** The newest that this node has installed. */
+  readonly configuration: Configuration | undefined;
 }

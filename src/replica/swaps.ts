@@ -4,7 +4,7 @@
  */
 
 import type { Configuration, NodeId, ShardId } from "./configuration.ts";
-import type { Host } from "./host.ts";
+import type { NodeHost } from "./host.ts";
 import type { SwapAnswer, SwapRequest } from "./messages.ts";
 import { holdersOf, removesNode } from "./reconfigure.ts";
 
@@ -19,9 +19,8 @@ const SLOT_BEATS = 0.1;
 
 export type SwapOutcome = "done" | "conflict" | "unknown";
 
-/** What swaps need of the node beside the shards' host. */
+/** What swaps need of the node beside its host. */
 export interface SwapOwner {
-  configuration(): Configuration | undefined;
   /** Peers with a data link. */
   linkedPeers(): readonly NodeId[];
   /** Whether the peer has heard this node lately. */
@@ -48,7 +47,7 @@ interface PendingSwap extends Swap {
 }
 
 export class Swaps {
-  readonly #host: Host;
+  readonly #host: NodeHost;
   readonly #owner: SwapOwner;
   #due: Swap[] = [];
   #pending: PendingSwap | undefined;
@@ -66,7 +65,7 @@ export class Swaps {
   /** Removals and divisions that this node has proposed and that may yet take place, by version: it echoes none of those to be removed. */
   readonly #fences = new Map<number, Set<string>>();
 
-  constructor(host: Host, owner: SwapOwner) {
+  constructor(host: NodeHost, owner: SwapOwner) {
     this.#host = host;
     this.#owner = owner;
     this.#drawn = host.incarnation >>> 0;
@@ -126,21 +125,21 @@ export class Swaps {
 
   #fence(next: Configuration): void {
     const removed = this.#fences.get(next.version) ?? new Set<string>();
-    for (const shard of this.#owner.configuration()?.shards ?? []) {
+    for (const shard of this.#host.configuration?.shards ?? []) {
       const inSync = next.shards[shard.id]?.inSync ?? [];
       for (const { node } of shard.inSync) {
         if (!inSync.some((member) => member.node === node)) removed.add(`${shard.id}:${node}`);
       }
     }
     // Until it is known whether a shard was divided, its primary may not order what concerns both parts (R16).
-    const divides = next.shards.length > (this.#owner.configuration()?.shards.length ?? 0);
+    const divides = next.shards.length > (this.#host.configuration?.shards.length ?? 0);
     if (removed.size > 0 || divides) this.#fences.set(next.version, removed);
   }
 
   /** The holders of shards that would change, before or after it. */
   #concernedBy(next: Configuration): readonly NodeId[] {
     const nodes = new Set<NodeId>();
-    const current = this.#owner.configuration()?.shards ?? [];
+    const current = this.#host.configuration?.shards ?? [];
     for (const record of next.shards) {
       const before = current[record.id];
       if (before === record) continue;
@@ -158,7 +157,7 @@ export class Swaps {
       return;
     }
     this.#relayed.delete(id);
-    const current = configuration ?? this.#owner.configuration();
+    const current = configuration ?? this.#host.configuration;
     this.#host.send(asked.to, {
       kind: "swap-answer",
       id: asked.id,
@@ -231,7 +230,7 @@ export class Swaps {
   }
 
   #removes(next: Configuration, node: NodeId): boolean {
-    const configuration = this.#owner.configuration();
+    const configuration = this.#host.configuration;
     return configuration !== undefined && removesNode(configuration, next, node);
   }
 

@@ -42,7 +42,7 @@ export const scenario: Scenario = {
       };
       when(
         world,
-        () => nodeOf(world, "n3").isUp && shardAt(world, "n3")?.isReady === true,
+        () => nodeOf(world, "n3").isUp && shardAt(world, "n3")?.learner.isReady === true,
         () => {
           readAtLearner();
           queue.after(500, () => {

@@ -391,7 +391,7 @@ export class Core implements CoreSurface, NodeHost {
 
   clockJumped(time: Time): void {
     this.now = time;
-    for (const shard of this.#allShards) shard.endLease();
+    for (const shard of this.#allShards) shard.views.endLease();
   }
 
   tick(time: Time): void {
@@ -444,7 +444,7 @@ export class Core implements CoreSurface, NodeHost {
     this.savedItems = 0;
     this.#journal = [];
     for (const shard of this.#allShards) {
-      shard.journalAnew();
+      shard.ownCopy.storeAnew();
       this.touch(shard.id);
     }
   }

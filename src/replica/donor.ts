@@ -54,7 +54,7 @@ export class Donor {
   offer(node: NodeId, position: Position): void {
     const shard = this.#shard;
     if (!shard.record.replicas.includes(node)) return;
-    if (shard.canFeed(position)) {
+    if (shard.takeover.canFeed(position)) {
       this.drop(node);
       const { now } = this.#host;
       const feed = this.#begin(
@@ -67,7 +67,7 @@ export class Donor {
         epoch: shard.epoch,
         copyId: feed.copyId,
         fromSeq: position.lastSeq,
-        wallMs: shard.wallMs,
+        wallMs: shard.clock.wallMs,
       });
     } else if (this.#host.mayCopy(shard.id, node)) this.copyTo(node);
   }
@@ -88,8 +88,8 @@ export class Donor {
       seq: log.lastSeq,
       epochs: [...log.epochs],
       commitSeq: shard.commitSeq,
-      stamps: this.#host.mutant === "copy-without-stamps" ? [] : shard.stampRecords(),
-      wallMs: shard.wallMs,
+      stamps: this.#host.mutant === "copy-without-stamps" ? [] : shard.stamps.records(),
+      wallMs: shard.clock.wallMs,
     });
   }
 
@@ -120,7 +120,7 @@ export class Donor {
     const { mutant } = this.#host;
     if (mutant === "promotes-uncopied") return true;
     if (mutant === "dirty-snapshot") return feed.isWhole;
-    return feed.isCloseBehind && this.#shard.sharedSeq >= feed.baseSeq;
+    return feed.isCloseBehind && this.#shard.views.sharedSeq >= feed.baseSeq;
   }
 
   /** The last seq that no learner can ask for any more, at most `seq`. */
@@ -128,7 +128,7 @@ export class Donor {
     let cut = seq;
     for (const [node, feed] of this.#feeds) {
       // One that is too slow is judged anew when it asks; what it has not been sent is kept in any case.
-      const kept = Math.max(feed.baseSeq, this.#shard.view(node).ackSeq);
+      const kept = Math.max(feed.baseSeq, this.#shard.views.of(node).ackSeq);
       cut = Math.min(cut, isTooMuch ? feed.sentSeq : kept);
     }
     return cut;
@@ -139,7 +139,7 @@ export class Donor {
     const withinMs = CLOSE_BEHIND_BEATS * settings.heartbeatMs;
     const { lastSeq } = this.#shard.log;
     for (const [node, feed] of this.#feeds) {
-      feed.note(now.monoMs, withinMs, { ackSeq: this.#shard.view(node).ackSeq, lastSeq });
+      feed.note(now.monoMs, withinMs, { ackSeq: this.#shard.views.of(node).ackSeq, lastSeq });
     }
     // A feed that had no turn for its next chunk goes on.
     if (this.#feeds.size > 0) this.#host.touch(this.#shard.id);

@@ -39,7 +39,7 @@ export class Failovers {
     let heardMs = Number.NEGATIVE_INFINITY;
     let suspected: Suspected | undefined;
     for (const node of removed) {
-      heardMs = Math.max(heardMs, shard.view(node).heardMs);
+      heardMs = Math.max(heardMs, shard.views.of(node).heardMs);
       suspected = this.#history.suspected(shard.id, node) ?? suspected;
     }
     // A live member that is removed for its lag was not detected by its silence.

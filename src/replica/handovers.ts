@@ -8,13 +8,27 @@ import type { Holdings } from "./holdings.ts";
 import type { NodeHost } from "./host.ts";
 import type { MemberHistory } from "./member-history.ts";
 import { divided, withPrimary } from "./reconfigure.ts";
-import type { Aim, Shard } from "./shard.ts";
+import type { Shard } from "./shard.ts";
 import type { Swaps } from "./swaps.ts";
 
 /** Heartbeats for which a primary orders nothing, so that a handover or a division can be made. */
 const HANDOVER_BEATS = 2;
 /** A division needs all of it committed, on slow disks too, and is asked for again if it fails. */
 const SPLIT_BEATS = 4;
+
+/** What a primary stops ordering for, to change its epoch on purpose. */
+export type Aim =
+  | { readonly kind: "transfer"; readonly successor: NodeId }
+  /** R16; `at` is the first slot of the new shard. */
+  | { readonly kind: "split"; readonly at: number };
+
+/** One that is under way. */
+export interface Handover {
+  readonly aim: Aim;
+  readonly startedMs: number;
+  /** When the swap was asked for; undefined while the successor is not ready. */
+  readonly proposedMs: number | undefined;
+}
 
 export class Handovers {
   readonly #host: NodeHost;
@@ -49,10 +63,10 @@ export class Handovers {
     }
     const member = shard.record.inSync.find(({ node }) => node === successor);
     if (member === undefined) return `${successor} is not an in-sync replica of shard ${id}`;
-    if (shard.view(successor).startedEpoch < member.since) {
+    if (shard.views.of(successor).startedEpoch < member.since) {
       return `${successor} has only just become in-sync in shard ${id}; try again`;
     }
-    if (shard.view(successor).lacksDisk) return `the disk of ${successor} has failed`;
+    if (shard.views.of(successor).lacksDisk) return `the disk of ${successor} has failed`;
     if (shard.handover === undefined) this.#begin(shard, { kind: "transfer", successor });
     return undefined;
   }
@@ -134,10 +148,10 @@ export class Handovers {
     if (preferred === undefined || preferred === nodeId) return;
     const member = shard.record.inSync.find(({ node }) => node === preferred);
     if (member === undefined) return;
-    const view = shard.view(preferred);
+    const view = shard.views.of(preferred);
     const sinceMs = this.#history.inSyncSinceMs(shard.id, preferred);
     const isSteady = now.monoMs - sinceMs > 3 * settings.leaseMs;
-    const isFit = shard.heirs.includes(preferred) && view.evictingSinceMs === undefined;
+    const isFit = shard.views.heirs.includes(preferred) && view.evictingSinceMs === undefined;
     if (isSteady && isFit && shard.canOrder) {
       this.#begin(shard, { kind: "transfer", successor: preferred });
     }

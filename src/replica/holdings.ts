@@ -37,12 +37,14 @@ export class Holdings {
     const known = this.#byId[record.id];
     if (known !== undefined) return known;
     const restored = this.#restored.get(record.id);
+    // A disk may hold slots that are another shard's by now: what they hold is given to that one first (R16).
+    const { firstSlot, lastSlot } = restored?.log.checkpoint ?? record;
     const shard = new Shard(
       this.#host,
-      record,
+      { ...record, firstSlot, lastSlot },
       () => restored?.machine ?? this.#createStateMachine(record),
     );
-    if (restored !== undefined) shard.restore(restored.log);
+    if (restored !== undefined) shard.ownCopy.restore(restored.log);
     this.#add(shard);
     return shard;
   }

@@ -3,6 +3,7 @@
  * never be taken for a prefix of the shard's history while its copy is not whole.
  */
 
+import { unreachable } from "../kit/assert.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { CopyChunk, CopyStart, FeedStart } from "./messages.ts";
@@ -33,6 +34,12 @@ export class Learner {
     return this.#feed?.isWhole === true || this.#host.mutant === "promotes-uncopied";
   }
 
+  /** It holds all there is, on its disk too if need be, and has a fresh echo of every member. */
+  get isReady(): boolean {
+    const { ownSeq, views } = this.#shard;
+    return this.isWhole && ownSeq >= 0 && this.#host.now.monoMs < views.leaseUntilMs;
+  }
+
   /** It will get nothing more from whoever fed it, and asks again soon. */
   reset(): void {
     this.#feed = undefined;
@@ -44,27 +51,43 @@ export class Learner {
     const { now, settings } = this.#host;
     if (this.#feed !== undefined || now.monoMs - this.#askedMs < 2 * settings.heartbeatMs) return;
     this.#askedMs = now.monoMs;
-    for (const node of this.#shard.holders) this.#shard.sendPosition(node);
+    for (const node of this.#shard.holders) this.#shard.takeover.sendPosition(node);
   }
 
-  onFeedStart(from: NodeId, start: FeedStart): void {
+  receive(from: NodeId, message: FeedStart | CopyStart | CopyChunk): void {
+    switch (message.kind) {
+      case "feed-start":
+        this.#onFeedStart(from, message);
+        break;
+      case "copy-start":
+        this.#onCopyStart(from, message);
+        break;
+      case "copy-chunk":
+        this.#onCopyChunk(from, message);
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #onFeedStart(from: NodeId, start: FeedStart): void {
     const shard = this.#shard;
     if (!this.#isFromPrimary(from, start.epoch)) return;
     if (!this.isIntact || start.fromSeq !== shard.log.lastSeq) return;
     this.#feed = { id: start.copyId, epoch: start.epoch, isWhole: true };
-    shard.seeWall(start.wallMs);
-    shard.expectSaved();
+    shard.clock.see(start.wallMs);
+    shard.ownCopy.expectSaved();
     this.#host.beatSoon();
   }
 
-  onCopyStart(from: NodeId, start: CopyStart): void {
+  #onCopyStart(from: NodeId, start: CopyStart): void {
     if (!this.#isFromPrimary(from, start.epoch)) return;
     this.isIntact = this.#host.mutant === "promotes-uncopied";
     this.#feed = { id: start.copyId, epoch: start.epoch, isWhole: false };
-    this.#shard.beginCopy(start);
+    this.#shard.ownCopy.beginCopy(start);
   }
 
-  onCopyChunk(from: NodeId, chunk: CopyChunk): void {
+  #onCopyChunk(from: NodeId, chunk: CopyChunk): void {
     const feed = this.#feed;
     const shard = this.#shard;
     if (feed === undefined || feed.id !== chunk.copyId) return;
@@ -73,7 +96,7 @@ export class Learner {
     if (chunk.isLast) {
       feed.isWhole = true;
       this.isIntact = true;
-      shard.copyEnded();
+      shard.ownCopy.store();
       this.#host.beatSoon();
     }
     const { copyId, index, epoch } = chunk;

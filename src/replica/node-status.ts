@@ -1,6 +1,7 @@
 /** What a node tells observers of itself and of its shards, as pure functions of what it holds now. */
 
 import type { Incarnation, NodeId, ShardRecord } from "./configuration.ts";
+import { heldAt } from "./recovery.ts";
 import type { Shard } from "./shard.ts";
 import type { ShardStatus } from "./surface.ts";
 
@@ -46,7 +47,7 @@ export function shardStatus(record: ShardRecord, shard: Shard | undefined): Shar
     lag: shard.isMember ? shard.log.lastSeq - shard.commitSeq : 0,
     keys: shard.machine.size,
     logBytes: shard.log.bytes,
-    holds: shard.holds,
+    holds: heldAt(shard.takeover.position()),
     waitsFor: shard.isMember ? [] : shard.recovery.missing(),
     feeds: shard.donor.status(),
   };

@@ -1,7 +1,10 @@
 /** One other replica of a shard, as a node sees it. */
 
+import type { NodeId } from "./configuration.ts";
+
 /** What a node knows of another replica of the shard; begins anew with every epoch. */
 export class PeerView {
+  readonly node: NodeId;
   /** Newest own send time that the peer has echoed in this epoch. */
   echoMs = Number.NEGATIVE_INFINITY;
   /** Newest own send time that the peer has heard, whether it echoes for this shard or not: two that wait for each other's echo hear. */
@@ -29,9 +32,18 @@ export class PeerView {
   /** At the primary: since when it has not echoed, to remove a live member. */
   evictingSinceMs: number | undefined;
 
-  constructor(nowMs: number) {
+  /** @param nowMs own time. */
+  constructor(node: NodeId, nowMs: number) {
+    this.node = node;
     this.heardMs = nowMs;
     this.hearsAtMs = nowMs;
+    this.ackMovedMs = nowMs;
+  }
+
+  /** Everything up to `seq` is there in this epoch, as this node hears at its own time `nowMs`. */
+  acknowledged(seq: number, nowMs: number): void {
+    if (seq <= this.ackSeq) return;
+    this.ackSeq = seq;
     this.ackMovedMs = nowMs;
   }
 }

@@ -166,7 +166,7 @@ export class Peers {
     const shards: ShardBeat[] = [];
     for (const id of this.#beats.neighbours.get(to) ?? []) {
       const shard = this.#shards[id];
-      if (shard !== undefined && shard.epoch > 0) shards.push(shard.beatFor(to));
+      if (shard !== undefined && shard.epoch > 0) shards.push(shard.views.beatFor(to));
     }
     const { incarnation, now, configuration } = this.#host;
     this.#host.send(to, {
@@ -199,7 +199,7 @@ export class Peers {
     for (const shardBeat of beat.shards) {
       const shard = this.#shards[shardBeat.shard];
       if (shard === undefined) continue;
-      shard.onBeat(from, shardBeat, at);
+      shard.views.onBeat(from, shardBeat, at);
       this.#failovers.noteRecovery(shard);
     }
   }

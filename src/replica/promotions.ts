@@ -48,11 +48,11 @@ export class Promotions {
   proposalFor(shard: Shard): ShardRecord | undefined {
     const { now, settings, mutant } = this.#host;
     // A disk that failed must not keep this node from giving the shard to one whose disk works.
-    if (shard.sharedSeq < shard.startSeq || shard.handover !== undefined) return undefined;
+    if (shard.views.sharedSeq < shard.startSeq || shard.handover !== undefined) return undefined;
     for (const node of shard.record.replicas) {
       if (shard.record.inSync.some((member) => member.node === node) || !shard.donor.isFed(node))
         continue;
-      const view = shard.view(node);
+      const view = shard.views.of(node);
       const incarnation = this.#host.linkedIncarnation(node);
       if (incarnation === undefined) continue;
       if (mutant !== "flapping-promotion") {

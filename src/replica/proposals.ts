@@ -152,7 +152,7 @@ export class Proposals {
     let sinceMs = monoMs;
     let unreachable = 0;
     for (const { node } of shard.otherMembers) {
-      const silentMs = monoMs - shard.view(node).heardMs;
+      const silentMs = monoMs - shard.views.of(node).heardMs;
       if (removable.has(node) || silentMs > 2.5 * heartbeatMs) unreachable += 1;
       if (!removable.has(node)) {
         history.acquit(shard.id, node);
@@ -183,7 +183,7 @@ export class Proposals {
     const { nodeId } = this.#host;
     const { record } = shard;
     if (!removed.has(record.primary)) return record.primary;
-    const others = shard.provenOthers;
+    const others = shard.views.provenOthers;
     const proven = shard.holders.filter(
       (node) => !removed.has(node) && (node === nodeId || others.includes(node)),
     );
@@ -192,7 +192,7 @@ export class Proposals {
   }
 
   #lacksDisk(shard: Shard, node: NodeId): boolean {
-    return node === this.#host.nodeId ? this.#host.lacksDisk : shard.view(node).lacksDisk;
+    return node === this.#host.nodeId ? this.#host.lacksDisk : shard.views.of(node).lacksDisk;
   }
 
   /** A draining node takes itself out, when the others have all that it ordered and it serves nothing more (R14). */
@@ -205,8 +205,8 @@ export class Proposals {
     // Without fresh echoes the others may be dead, and this node the only one that holds anything.
     if (!shard.hasLease) return undefined;
     // Not all of it has to be committed: its own disk may be what failed.
-    if (shard.isPrimary && (!shard.isStarted || !shard.othersHaveAll)) return undefined;
-    const successors = shard.heirs;
+    if (shard.isPrimary && (!shard.isStarted || !shard.views.othersHaveAll)) return undefined;
+    const successors = shard.views.heirs;
     const { primary } = shard.record;
     const next = primary === nodeId ? heirAmong(successors, shard.record, counts) : primary;
     if (next === undefined || successors.length === 0) return undefined;

@@ -84,7 +84,7 @@ export class Recovery {
     let best: Offer | undefined;
     for (const offer of offers) if (best === undefined || isMore(offer, best)) best = offer;
     if (best?.node !== nodeId) return undefined;
-    shard.discardUnlessIntact();
+    shard.ownCopy.discardUnlessIntact();
     return recovered(record, nodeId, incarnation);
   }
 
@@ -139,7 +139,8 @@ export class Recovery {
 
   #offer(node: NodeId): Offer | undefined {
     const shard = this.#shard;
-    const position = node === this.#host.nodeId ? shard.position() : this.#word(node)?.position;
+    const position =
+      node === this.#host.nodeId ? shard.takeover.position() : this.#word(node)?.position;
     if (position === undefined || position.isListed) return undefined;
     const member = shard.record.inSync.find((candidate) => candidate.node === node);
     const { settings, lost, mutant } = this.#host;

@@ -38,7 +38,7 @@ export class Suspicion {
   moveDeadlines(byMs: number): void {
     const nowMs = this.#host.now.monoMs;
     const restarts = this.#host.mutant === "stall-restarts";
-    for (const view of this.#shard.views.values()) {
+    for (const view of this.#shard.views.all) {
       view.heardMs = restarts ? nowMs : Math.min(nowMs, view.heardMs + byMs);
       view.hearsAtMs = restarts ? nowMs : Math.min(nowMs, view.hearsAtMs + byMs);
     }
@@ -74,7 +74,7 @@ export class Suspicion {
   }
 
   #evict(node: NodeId, why: string): void {
-    const view = this.#shard.view(node);
+    const view = this.#shard.views.of(node);
     if (view.evictingSinceMs !== undefined) return;
     view.evictingSinceMs = this.#host.now.monoMs;
     this.#host.emit({ kind: "evicting", shard: this.#shard.id, node, why });
@@ -87,12 +87,12 @@ export class Suspicion {
     this.#lag.note(now.monoMs, { commitSeq: shard.commitSeq, lastSeq: shard.log.lastSeq });
     this.#watchOwnLag();
     for (const { node } of shard.otherMembers) {
-      const view = shard.view(node);
+      const view = shard.views.of(node);
       const ageMs = this.#lag.ageMs(now.monoMs, view.ackSeq);
       if (ageMs !== undefined && ageMs > limits.lagMsMax) {
         const lacking = `entry ${view.ackSeq + 1} for ${Math.round(ageMs)} ms`;
         this.#evict(node, `it has not acknowledged ${lacking}`);
-      } else if (ageMs === undefined && !shard.unfit.has(node) && this.#isReplica(node)) {
+      } else if (ageMs === undefined && !shard.takeover.isUnfit(node) && this.#isReplica(node)) {
         view.evictingSinceMs = undefined;
       }
     }
@@ -125,8 +125,8 @@ export class Suspicion {
     const { now, settings, isDraining } = this.#host;
     if (!shard.isProven || isDraining) return;
     for (const { node } of shard.otherMembers) {
-      const view = shard.view(node);
-      const sinceMs = Math.max(view.hearsAtMs, shard.provenSinceMs);
+      const view = shard.views.of(node);
+      const sinceMs = Math.max(view.hearsAtMs, shard.takeover.provenSinceMs);
       const isHeard = now.monoMs - view.heardMs < HEARD_BEATS * settings.heartbeatMs;
       const isDeaf = view.counted && isHeard && now.monoMs - sinceMs >= settings.leaseMs;
       if (!isDeaf || view.deafSinceMs !== undefined) continue;
@@ -141,7 +141,7 @@ export class Suspicion {
     const shard = this.#shard;
     const excess = shard.otherMembers.filter(({ node }) => !this.#isReplica(node));
     if (excess.length === 0) return;
-    const proven = new Set([this.#host.nodeId, ...shard.provenOthers]);
+    const proven = new Set([this.#host.nodeId, ...shard.views.provenOthers]);
     if (!shard.record.replicas.every((node) => proven.has(node))) return;
     for (const { node } of excess) this.#evict(node, "it is no replica any more");
   }
@@ -153,8 +153,8 @@ export class Suspicion {
     const removed = new Set<NodeId>();
     if (!shard.isMember || (!shard.isProven && mutant !== "unproven-acts")) return removed;
     for (const member of shard.otherMembers) {
-      const view = shard.view(member.node);
-      const isUnfit = shard.unfit.has(member.node);
+      const view = shard.views.of(member.node);
+      const isUnfit = shard.takeover.isUnfit(member.node);
       // An unproven member serves nothing before this primary sends it the epoch start, which it never will.
       const isHarmless = isUnfit && !shard.isStarted && view.startedEpoch < member.since;
       if (isHarmless || this.#hasNoLease(view)) removed.add(member.node);
@@ -170,7 +170,7 @@ export class Suspicion {
       mutant === "suspects-early"
         ? settings.leaseMs / 3
         : settings.leaseMs * (1 + settings.driftBound) + settings.heartbeatMs;
-    const silentMs = now.monoMs - Math.max(view.heardMs, this.#shard.provenSinceMs);
+    const silentMs = now.monoMs - Math.max(view.heardMs, this.#shard.takeover.provenSinceMs);
     const { evictingSinceMs = now.monoMs, deafSinceMs = now.monoMs } = view;
     const unechoedMs = now.monoMs - Math.min(evictingSinceMs, deafSinceMs);
     const isHasty = mutant === "removes-live-at-once" && view.evictingSinceMs !== undefined;

@@ -196,16 +196,16 @@ const FLOORS: readonly (readonly [
   cell: string,
   floor: number,
 ])[] = [
-  ["replicated", "hothot3", "redis-wait2", "set", 0.12],
-  ["replicated", "hothot3", "redis-wait2", "get", 0.2],
-  ["replicated", "hothot3", "redis-wait2", "mixed", 0.15],
-  ["replicated", "hothot3", "redis-wait2", "set16", 0.15],
-  ["replicated", "hothot3", "redis-wait2", "get16", 0.12],
-  ["replicated", "hothot3", "redis-wait2", "mixed16", 0.1],
-  ["single", "hothot1", "redis", "set", 0.1],
-  ["single", "hothot1", "redis", "get", 0.15],
-  ["single", "hothot1", "redis", "set16", 0.05],
-  ["single", "hothot1", "redis", "get16", 0.06],
+  ["replicated", "hothot3", "redis-wait2", "set", 0.25],
+  ["replicated", "hothot3", "redis-wait2", "get", 0.3],
+  ["replicated", "hothot3", "redis-wait2", "mixed", 0.3],
+  ["replicated", "hothot3", "redis-wait2", "set16", 0.6],
+  ["replicated", "hothot3", "redis-wait2", "get16", 0.45],
+  ["replicated", "hothot3", "redis-wait2", "mixed16", 0.25],
+  ["single", "hothot1", "redis", "set", 0.25],
+  ["single", "hothot1", "redis", "get", 0.35],
+  ["single", "hothot1", "redis", "set16", 0.15],
+  ["single", "hothot1", "redis", "get16", 0.3],
 ];
 
 /** @returns what is below its floor, or was not measured or was answered with errors. */

@@ -26,19 +26,21 @@ async function watched(
   script: string,
   restarts: boolean,
 ): Promise<{ state: ClusterState; told: string[] }> {
-  const state = await makeCluster(t, [script]);
   const told: string[] = [];
   const report = (line: string) => {
     told.push(line);
   };
   const stopping = new AbortController();
-  const options = starting(stopping.signal, () => undefined);
-  await startCluster(state, options);
-  const watching = watchCluster(state, { ...options, report, restarts, waits: WAITS });
+  let watching: Promise<void> | undefined;
+  // Before the cluster's own end, which comes in this order: who still watches starts again what that stops.
   t.after(async () => {
     stopping.abort();
     await watching;
   });
+  const state = await makeCluster(t, [script]);
+  const options = starting(stopping.signal, () => undefined);
+  await startCluster(state, options);
+  watching = watchCluster(state, { ...options, report, restarts, waits: WAITS });
   return { state, told };
 }
 

@@ -39,15 +39,11 @@ export type ThreadQuestions = {
 };
 
 /** What a thread asks the main thread, about all of the node. */
-export type NodeQuestions = {
+export type NodeQuestions = Pick<
+  ThreadQuestions,
+  "clients" | "configure" | "resetCounters" | "stall"
+> & {
   readonly report: { readonly ask: Nothing; readonly answer: NodeReport };
-  readonly clients: { readonly ask: Nothing; readonly answer: readonly ClientLine[] };
-  readonly configure: {
-    readonly ask: SettingPairs;
-    readonly answer: RefusalFields | undefined;
-  };
-  readonly resetCounters: { readonly ask: Nothing; readonly answer: Nothing };
-  readonly stall: { readonly ask: number; readonly answer: Nothing };
 };
 
 /** What a thread starts with. */

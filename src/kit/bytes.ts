@@ -1,7 +1,7 @@
 /** Cursors over bytes: one writer into a growing buffer, one reader that distrusts what it reads. */
 
 import { assert } from "./assert.ts";
-import { allocate, copyBytes, LOOP_BYTES_MAX, Memories, type Memory, writeText } from "./memory.ts";
+import { allocate, copyBytes, Memories, type Memory, writeText } from "./memory.ts";
 
 const FIRST_BYTES = 64 * 1024;
 /** A buffer that has grown beyond this is given up after its batch, so that one large value does not hold memory for ever. */
@@ -133,12 +133,7 @@ export class ByteWriter {
   }
 
   #copy(source: Buffer, start: number, end: number): void {
-    // A long piece is mostly one of a kind, for which there is no view yet.
-    if (end - start > LOOP_BYTES_MAX) {
-      this.#memory.bytes.set(source.subarray(start, end), this.#length);
-    } else {
-      copyBytes(this.#sources.of(source), start, end, this.#memory, this.#length);
-    }
+    this.#sources.copy(source, start, end, this.#memory, this.#length);
     this.#length += end - start;
   }
 

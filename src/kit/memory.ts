@@ -7,7 +7,7 @@ export interface Memory {
 }
 
 /** Above so many bytes, a call into the engine is faster than a loop. */
-export const LOOP_BYTES_MAX = 128;
+const LOOP_BYTES_MAX = 128;
 /** The same for a binary string, which has no words. */
 const LOOP_TEXT_MAX = 24;
 /** Nobody wants to keep a longer buffer from being freed. */
@@ -40,6 +40,12 @@ export class Memories {
     this.#other = this.#last;
     this.#last = found;
     return found;
+  }
+
+  /** As `copyBytes`, out of a buffer. A long piece is mostly one of a kind, and needs no view. */
+  copy(from: Buffer, start: number, end: number, to: Memory, at: number): void {
+    if (end - start > LOOP_BYTES_MAX) to.bytes.set(from.subarray(start, end), at);
+    else copyBytes(this.of(from), start, end, to, at);
   }
 }
 

@@ -3,7 +3,7 @@
 import { Bytes } from "../data/bytes.ts";
 import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter } from "../kit/bytes.ts";
-import { allocate, copyBytes, Memories, type Memory } from "../kit/memory.ts";
+import { allocate, Memories, type Memory } from "../kit/memory.ts";
 import { EntryBatch } from "./entry-batch.ts";
 import { readEntry, writeEntry } from "./entry-codec.ts";
 import type { Entry, EpochRow } from "./messages.ts";
@@ -89,7 +89,7 @@ export class Log {
     const chunk = this.#room(length);
     const at = this.#end % CHUNK_BYTES;
     if (encoded === undefined) writer.copyTo(chunk, at);
-    else copyBytes(this.#sources.of(encoded.buffer), encoded.start, encoded.end, chunk, at);
+    else this.#sources.copy(encoded.buffer, encoded.start, encoded.end, chunk, at);
     this.#lastSeq = entry.seq;
     if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
     const place = entry.seq & (this.#starts.length - 1);

@@ -109,6 +109,8 @@ test("what is killed is kept down until it is started, also what had ended befor
   assert.equal(isKeptDown(state, "n1"), false);
   await killNode(state, "n1");
   assert.equal(isKeptDown(state, "n1"), true);
+  // Without its plan nobody would find it to end it.
+  await killNode(state, "witness");
   removeClusterPlan(state);
   assert.equal(isKeptDown(state, "n1"), false);
   await startNode(state, "n1");

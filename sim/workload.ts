@@ -6,7 +6,9 @@ import { Refusal, type Reply, Status } from "../src/data/reply.ts";
 import type { Action, KeyAction, OperationRecord, Result } from "../src/history/history.ts";
 import type { Prng } from "../src/kit/prng.ts";
 import { type NodeId, SHARDS_MAX } from "../src/replica/configuration.ts";
+import type { Core } from "../src/replica/core.ts";
 import type { Request } from "../src/replica/ports.ts";
+import type { Operation, Time } from "../src/replica/surface.ts";
 import { CROSS_SLOT } from "../src/router/refusals.ts";
 import type { SimNode } from "./node.ts";
 import type { SimOperation, World } from "./world.ts";
@@ -225,10 +227,14 @@ export class Workload {
       () => `is asked #${asked.id} ${JSON.stringify(operation.request.commands)}`,
     );
     node.input((running, time) => {
-      const { shard } = operation;
-      if (parts.every(({ key }) => world.shardOf(key, node) === shard)) {
-        running.submit(operation, time);
-      } else operation.answered(CROSS_SLOT);
+      const { shard, request } = operation;
+      if (!parts.every(({ key }) => world.shardOf(key, node) === shard)) {
+        operation.answered(CROSS_SLOT);
+        return;
+      }
+      const reply = readAtOnce(running, { shard, request, session }, time);
+      if (reply === undefined) running.submit(operation, time);
+      else operation.answered(reply);
     });
   }
 
@@ -361,6 +367,17 @@ function partsOf(action: Action): readonly KeyAction[] {
 }
 
 /** A reply as a history holds it. */
+/** As a node's server does with a command that only reads. */
+function readAtOnce(
+  core: Core,
+  { shard, request, session }: Operation,
+  time: Time,
+): Reply | undefined {
+  const [command] = request.commands;
+  if (command === undefined || request.isWrite || request.isTransaction) return undefined;
+  return core.read(shard, command, session, time);
+}
+
 function toResult(reply: Reply): Result {
   if (reply instanceof Status) return reply.text;
   if (reply instanceof Refusal) return { error: `${reply.code} ${reply.message}` };

@@ -41,6 +41,17 @@ export class ShardEngine implements StateMachine {
     return { reply, effects: keyspace.effects, readSeq: keyspace.readSeq };
   }
 
+  readOne(command: Command, wallMs: number): Reply | undefined {
+    const keyspace = this.#keyspace;
+    keyspace.beginRead(wallMs);
+    const reply = this.#command(command);
+    return keyspace.hasMetExpired ? undefined : reply;
+  }
+
+  get readSeq(): number {
+    return this.#keyspace.readSeq;
+  }
+
   apply(effects: Effects, seq: number): void {
     this.#keyspace.apply(effects, seq);
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Command } from "../data/command.ts";
 import { OK } from "../data/reply.ts";
 import { MemoryRegister } from "../register/memory.ts";
 import { DEFAULT_SETTINGS, initialConfiguration } from "../register/placement.ts";
@@ -18,8 +19,13 @@ test("the clock is read once for a burst of requests, for each other one, and on
   let nowMs = 1_000;
   const submittedAtMs: number[] = [];
   let answers: Output["answers"][number][] = [];
-  const core: Pick<CoreSurface, "install" | "submit" | "drain"> = {
+  const readAtMs: number[] = [];
+  const core: Pick<CoreSurface, "install" | "submit" | "read" | "drain"> = {
     install: () => undefined,
+    read: (_shard, _command, _session, time) => {
+      readAtMs.push(time.monoMs);
+      return "value";
+    },
     submit: (operation: Operation, time: Time) => {
       submittedAtMs.push(time.monoMs);
       answers.push({ operation, reply: OK });
@@ -67,15 +73,24 @@ test("the clock is read once for a burst of requests, for each other one, and on
     };
     driver.submit(operation);
   };
+  const readLater = (): void => {
+    nowMs += 1;
+    assert.equal(driver.read(0, Command.of("get", "k"), 1), "value");
+  };
   submitLater();
   driver.beginBurst();
   submitLater();
+  readLater();
   submitLater();
   driver.endBurst();
   submitLater();
-  assert.deepEqual(submittedAtMs, [1_001, 1_001, 1_001, 1_004]);
+  assert.deepEqual(submittedAtMs, [1_001, 1_001, 1_001, 1_005]);
+  readLater();
+  assert.deepEqual(readAtMs, [1_001, 1_006]);
   nowMs += 6;
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(answered, 4);
-  assert.deepEqual(writtenMs, [9, 9, 9, 6]);
+  assert.deepEqual(writtenMs, [11, 11, 11, 7]);
+  driver.stop();
+  assert.equal(driver.read(0, Command.of("get", "k"), 1), undefined);
 });

@@ -75,6 +75,10 @@ class FakeCore implements CoreSurface {
     this.operations.push(operation);
     this.#told("submit", time);
   }
+  read(shard: number, command: Command, session: number, time: Time): Reply | undefined {
+    this.#told(`read ${shard} ${command.texts().join(" ")} ${session}`, time);
+    return undefined;
+  }
   install(configuration: Configuration, time: Time): void {
     this.configuration = configuration;
     this.#told(`install ${configuration.version}`, time);

@@ -4,6 +4,7 @@
  * be served on with.
  */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import type { LinkHandler, PeerAddress } from "../peers/links.ts";
 import { type Register, RegisterError, type SwapResult } from "../register/register.ts";
@@ -67,6 +68,7 @@ export class Driver implements NodeDoor, LinkHandler, DiskUser {
   #state: State = "new";
   #jumpsTold = 0;
   #isFlushDue = false;
+  #isTurnEndPlanned = false;
   #isTickDue = false;
   #isReading = false;
   #tickTimer: NodeJS.Timeout | undefined;
@@ -117,8 +119,20 @@ export class Driver implements NodeDoor, LinkHandler, DiskUser {
     this.#flushSoon();
   }
 
+  read(shard: ShardId, command: Command, session: number): Reply | undefined {
+    if (this.#state !== "running") return undefined;
+    try {
+      return this.#core.read(shard, command, session, this.#burst ?? this.#now());
+    } catch (error) {
+      this.#fail(error);
+      return undefined;
+    }
+  }
+
   beginBurst(): void {
     if (this.#state !== "running") return;
+    // Before whoever takes the burst plans to send the answers to it.
+    this.#planTurnEnd();
     try {
       this.#burst = this.#now();
     } catch (error) {
@@ -281,10 +295,18 @@ export class Driver implements NodeDoor, LinkHandler, DiskUser {
   #flushSoon(): void {
     if (this.#isFlushDue || this.#state !== "running") return;
     this.#isFlushDue = true;
+    this.#planTurnEnd();
+  }
+
+  #planTurnEnd(): void {
+    if (this.#isTurnEndPlanned) return;
+    this.#isTurnEndPlanned = true;
     setImmediate(this.#onTurnEnd);
   }
 
   #flushTurn(): void {
+    this.#isTurnEndPlanned = false;
+    if (!this.#isFlushDue) return;
     this.#isFlushDue = false;
     if (this.#state !== "running") return;
     try {

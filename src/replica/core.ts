@@ -5,6 +5,7 @@
  * very class.
  */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import type {
@@ -338,6 +339,11 @@ export class Core implements CoreSurface, NodeHost {
       return;
     }
     shard.courier.submit(operation);
+  }
+
+  read(shard: ShardId, command: Command, session: number, time: Time): Reply | undefined {
+    this.now = time;
+    return this.#shards[shard]?.courier.read(command, session);
   }
 
   install(configuration: Configuration, time: Time): void {

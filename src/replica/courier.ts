@@ -3,6 +3,7 @@
  * each session's order (R4), each command once (R10). It must never answer what could still be lost.
  */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { Window } from "../kit/window.ts";
@@ -61,11 +62,27 @@ export class Courier {
     if (session.held > 0 || !this.#dispatch(pending, session)) this.#hold(pending, session);
   }
 
-  /** The common case of a read: nothing of its session is undecided, and all that it sees is committed. */
+  /**
+   * Reads at once if that is all there is to it: the common case.
+   * @returns undefined if the command has to be submitted.
+   */
+  read(command: Command, session: number): Reply | undefined {
+    if (!this.#readsAtOnce(session)) return undefined;
+    const reply = this.#shard.readCommitted(command);
+    if (reply !== undefined) this.#host.counters.localReads += 1;
+    return reply;
+  }
+
+  /** Whether nothing of the session is undecided, and the shard can be read here. */
+  #readsAtOnce(session: number): boolean {
+    const shard = this.#shard;
+    if ((this.#sessions.get(session)?.undecided ?? 0) > 0) return false;
+    return shard.isMember && shard.isStarted && !shard.isLeaving && shard.hasLease;
+  }
+
   #answersAtOnce(operation: Operation): boolean {
     const shard = this.#shard;
-    if ((this.#sessions.get(operation.session)?.undecided ?? 0) > 0) return false;
-    if (!shard.isMember || !shard.isStarted || shard.isLeaving || !shard.hasLease) return false;
+    if (!this.#readsAtOnce(operation.session)) return false;
     const outcome = shard.read(operation.request);
     if (outcome === undefined || shard.waitSeq(outcome.readSeq) > shard.commitSeq) return false;
     this.#host.counters.localReads += 1;

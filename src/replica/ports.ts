@@ -52,6 +52,15 @@ export interface StateMachine {
    */
   read(request: Request, wallMs: number): Outcome | undefined;
 
+  /**
+   * As `read`, of one command alone; what it saw is then `readSeq`.
+   * @returns its reply; undefined where `read` gives none.
+   */
+  readOne(command: Command, wallMs: number): Reply | undefined;
+
+  /** As in an outcome, of what `readOne` has just read. */
+  readonly readSeq: number;
+
   /** Applies the effects of the entry `seq`, as a backup does; those on slots of other shards are left out (R16). */
   apply(effects: Effects, seq: number): void;
 

@@ -1,5 +1,7 @@
 /** What those who bring commands to a shard, its courier and its inbox, need of it. What each does is said in `Shard`. */
 
+import type { Command } from "../data/command.ts";
+import type { Reply } from "../data/reply.ts";
 import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Stamp } from "./messages.ts";
 import type { Outcome, Request } from "./ports.ts";
@@ -25,6 +27,7 @@ export interface ShardView {
   readonly readTargets: readonly NodeId[];
   readonly commitSeq: number;
   read(request: Request): Outcome | undefined;
+  readCommitted(command: Command): Reply | undefined;
   readAsLogged(request: Request): Outcome | undefined;
   waitSeq(readSeq: number): number;
   /** Whether a write may not be ordered now, because the shard may be divided between what it touches (R16). */

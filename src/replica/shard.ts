@@ -6,6 +6,7 @@
  */
 
 import type { Bytes } from "../data/bytes.ts";
+import type { Command } from "../data/command.ts";
 import { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
@@ -514,6 +515,13 @@ export class Shard {
       return { reply: null, effects: Effects.NONE, readSeq: 0 };
     }
     return outcome;
+  }
+
+  /** A read of one command; undefined also if not all that it saw is committed. */
+  readCommitted(command: Command): Reply | undefined {
+    const { machine } = this;
+    const reply = machine.readOne(command, this.clock.wallMs);
+    return this.waitSeq(machine.readSeq) <= this.commitSeq ? reply : undefined;
   }
 
   /** A read of what the log says, whatever the time is: a key has not ended before its deletion is ordered. */

@@ -1,5 +1,6 @@
 /** The core's ways in and its one way out, as types: what a driver (a real node or the simulator) has to know. */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "./journal.ts";
@@ -158,6 +159,11 @@ export interface CoreSurface {
   /** Heartbeats may come on another channel than the rest, and may be lost or overtaken. */
   receive(from: NodeId, message: Message, time: Time): void;
   submit(operation: Operation, time: Time): void;
+  /**
+   * Answers a command that only reads, at once, where nothing stands in the way.
+   * @returns undefined if it has to be submitted.
+   */
+  read(shard: ShardId, command: Command, session: number, time: Time): Reply | undefined;
   /** A configuration read from the register, or seen by its watch. */
   install(configuration: Configuration, time: Time): void;
   /** `configuration` is what the register holds now, where it answered. */

@@ -65,9 +65,23 @@ export class ReplyWriter {
     return gathered;
   }
 
-  /** What was gathered, without a copy: valid until the next write, or for ever if `reset` is told so. */
-  bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#length);
+  /**
+   * What was gathered from `start` to before `end`, without a copy: valid until the next `truncate` or `reset`, or for ever if
+   * `reset` is told so.
+   */
+  bytes(start = 0, end = this.#length): Buffer {
+    return this.#buffer.subarray(start, end);
+  }
+
+  /** Forgets what was gathered after the first `length` bytes. */
+  truncate(length: number): void {
+    this.#length = length;
+  }
+
+  /** Appends what was gathered from `start` to before `end` once more. */
+  repeat(start: number, end: number): void {
+    this.#reserve(end - start);
+    this.#length += this.#buffer.copy(this.#buffer, this.#length, start, end);
   }
 
   /**

@@ -1,7 +1,8 @@
 /** What the router needs of the node that it runs in; the node's driver provides it. */
 
+import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
-import type { Configuration } from "../replica/configuration.ts";
+import type { Configuration, ShardId } from "../replica/configuration.ts";
 import type { NodeStatus, Operation } from "../replica/surface.ts";
 
 /** An operation that knows where its answer goes. */
@@ -16,6 +17,11 @@ export interface AnsweredOperation extends Operation {
 export interface Door {
   /** Takes one operation; the refusals of the core come as answers too. */
   submit(operation: AnsweredOperation): void;
+  /**
+   * Answers a command that only reads, at once, where nothing stands in the way.
+   * @returns undefined if it has to be submitted.
+   */
+  read(shard: ShardId, command: Command, session: number): Reply | undefined;
   /**
    * All that is submitted until `endBurst` was there before this call, so that one reading of the clock does for it. Nothing
    * else may come in between: what arrives after a reading must not be judged by it.

@@ -64,13 +64,22 @@ export class Router {
       sink.answered(NO_CONFIGURATION);
       return;
     }
-    const { command, way } = route;
-    // The common case, a command with one key.
-    if (way.kind === "keys" && command.firstKey === 1 && command.lastKey === 1) {
+    if (route.hasOneKey) {
       this.#submit(table.shardOfArgument(args, 1), args, route.isWrite, session, sink);
       return;
     }
     this.#send({ route, args, session, sink, table });
+  }
+
+  /**
+   * Answers a command at once, where nothing stands in the way.
+   * @param args of a route that `readsOneKey`; their number has been checked.
+   * @returns undefined if it has to be dispatched.
+   */
+  read(args: Command, session: number): Reply | undefined {
+    const table = this.#slots();
+    if (table === undefined) return undefined;
+    return this.#door.read(table.shardOfArgument(args, 1), args, session);
   }
 
   /**

@@ -25,6 +25,8 @@ export interface Route {
   readonly command: DataCommand;
   readonly isWrite: boolean;
   readonly way: Way;
+  /** The common case: its first argument is the only key. */
+  readonly hasOneKey: boolean;
 }
 
 const BY_KEYS: Way = { kind: "keys" };
@@ -48,10 +50,12 @@ const WAYS: ReadonlyMap<string, Way> = new Map<string, Way>([
 
 const routes = new Map<DataCommand, Route>();
 for (const command of dataCommands) {
+  const way = WAYS.get(command.name) ?? BY_KEYS;
   routes.set(command, {
     command,
     isWrite: command.flags.includes("write"),
-    way: WAYS.get(command.name) ?? BY_KEYS,
+    way,
+    hasOneKey: way.kind === "keys" && command.firstKey === 1 && command.lastKey === 1,
   });
 }
 

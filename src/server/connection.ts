@@ -23,8 +23,9 @@ import { readInto } from "../sockets/accepted-socket.ts";
 import type { ReadBuffer } from "../sockets/read-buffer.ts";
 import type { Args, Client, Host, ServerCommand, Session } from "./client.ts";
 import type { Intake, Waiter } from "./intake.ts";
-import type { CommandTally, KnownCommands } from "./known-commands.ts";
+import type { CommandTally, KnownCommands, KnownDataCommand } from "./known-commands.ts";
 import {
+  DRAFT_BYTES_MAX,
   FIRST_REPLY_BYTES,
   IN_FLIGHT_BYTES_MAX,
   IN_FLIGHT_MAX,
@@ -34,7 +35,7 @@ import {
   OUTPUT_HARD_BYTES_MAX,
   OUTPUT_SOFT_BYTES,
 } from "./limits.ts";
-import type { Outbox, Sender } from "./outbox.ts";
+import { Draft, type Outbox, type Sender } from "./outbox.ts";
 import { err, NOT_AUTHENTICATED } from "./refusals.ts";
 import { abort, queueServerCommand, queueShardCommand } from "./transaction-commands.ts";
 
@@ -95,6 +96,10 @@ export class Connection implements Client, Waiter, Sender {
   readonly #createdAtMs = Date.now();
   /** When the bytes were there that requests are taken from now, monotonic ms. */
   #burstMs = performance.now();
+  /** The replies that are written and not sent. */
+  readonly #draft: Draft;
+  /** When the first read of this burst was answered at once, monotonic ms. */
+  #readMs: number | undefined;
   #lastCommand = "NULL";
   #first: ReplySlot | undefined;
   #last: ReplySlot | undefined;
@@ -124,6 +129,7 @@ export class Connection implements Client, Waiter, Sender {
       : undefined;
     this.#socket = reading ?? socket;
     this.#host = host;
+    this.#draft = new Draft(host.outbox);
     const { remoteAddress, remotePort, localAddress, localPort } = this.#socket;
     this.#address = `${remoteAddress ?? "?"}:${remotePort ?? 0}`;
     this.#localAddress = `${localAddress ?? "?"}:${localPort ?? 0}`;
@@ -268,11 +274,13 @@ export class Connection implements Client, Waiter, Sender {
   }
 
   #takeRequests(): void {
-    const { door, intake } = this.#host;
+    const { door, intake, outbox } = this.#host;
     const parser = this.#parser;
+    this.#draft.begin();
     // Whatever can be taken now has arrived already.
     door.beginBurst();
     this.#burstMs = intake.look();
+    this.#readMs = undefined;
     while (this.#mayTakeRequest) {
       if (!intake.isOpen) {
         this.#isWaiting = true;
@@ -287,6 +295,9 @@ export class Connection implements Client, Waiter, Sender {
       else this.#onRequest(next);
     }
     door.endBurst();
+    if (this.#draft.length === 0) return;
+    if (outbox.writer.length > DRAFT_BYTES_MAX) this.#send();
+    else this.#planFlush("turn-end");
   }
 
   #onProtocolError(error: ProtocolError): void {
@@ -310,6 +321,7 @@ export class Connection implements Client, Waiter, Sender {
     const { counters, known } = this.#host;
     counters.commands += 1;
     const command = known.find(request);
+    if (command?.kind === "data" && this.#readsAtOnce(command, request)) return;
     const slot = this.#append(command?.tally ?? known.unknown, command?.isQuick ?? false);
     const isSkipped = session.replies === "skip-next";
     if (isSkipped) session.replies = "on";
@@ -318,6 +330,27 @@ export class Connection implements Client, Waiter, Sender {
     else if (command.kind === "data") this.#onShardCommand(command.route, request, slot);
     else this.#onServerCommand(command.command, request.texts(), slot);
     slot.isSilent = isSkipped || session.replies !== "on";
+  }
+
+  /** Reads, and writes the reply, where nothing stands in the way and no earlier reply is still to come. */
+  #readsAtOnce({ route, name, tally, isQuick }: KnownDataCommand, request: Command): boolean {
+    const { session } = this;
+    const isPlain = this.#first === undefined && session.replies === "on";
+    if (!isPlain || route.isWrite || !route.hasOneKey) return false;
+    if (!session.isAuthenticated || session.transaction !== undefined) return false;
+    if (!arityMatches(route.command, request.count)) return false;
+    const { router, counters, intake } = this.#host;
+    const reply = router.read(request, this.id);
+    if (reply === undefined) return false;
+    const isRefusal = reply instanceof Refusal;
+    if (isRefusal) counters.refusals += 1;
+    this.#lastCommand = name;
+    intake.passed(isQuick);
+    this.#readMs ??= performance.now();
+    tally.answered(isRefusal, this.#readMs - this.#burstMs);
+    this.#draft.write(reply, session.protocol);
+    if (this.#draft.length >= OUTPUT_SOFT_BYTES) this.#send();
+    return true;
   }
 
   #onServerCommand(command: ServerCommand, args: Args, slot: ReplySlot): void {
@@ -374,33 +407,40 @@ export class Connection implements Client, Waiter, Sender {
   }
 
   /** All that is answered in one turn goes out in one write. */
-  #planFlush(): void {
+  #planFlush(when: "soon" | "turn-end" = "soon"): void {
     if (this.#isFlushPlanned || this.#isClosed) return;
     this.#isFlushPlanned = true;
-    this.#host.outbox.flushSoon(this);
+    const { outbox } = this.#host;
+    if (when === "soon") outbox.flushSoon(this);
+    else outbox.flushAtTurnEnd(this);
   }
 
   flush(): void {
     this.#isFlushPlanned = false;
     if (this.#isClosed) return;
-    const { outbox } = this.#host;
-    const { writer } = outbox;
+    const draft = this.#draft;
     const room = OUTPUT_SOFT_BYTES - this.#socket.writableLength;
-    while (this.#first?.isAnswered === true && writer.length < room) {
+    if (this.#first?.isAnswered === true) draft.begin();
+    while (this.#first?.isAnswered === true && draft.length < room) {
       const slot = this.#first;
       this.#first = slot.next;
       if (this.#first === undefined) this.#last = undefined;
       this.#inFlight -= 1;
       this.#waitingBytes -= slot.waitingBytes;
-      if (!slot.isSilent) writer.write(slot.reply, slot.protocol);
+      if (!slot.isSilent) draft.write(slot.reply, slot.protocol);
     }
-    if (writer.length > 0) {
-      this.#host.counters.outputBytes += writer.length;
-      // Not by `drain`, which a later write can keep from coming.
-      outbox.send(this.#socket, this.#onSent);
-    }
+    this.#send();
     if (this.#inFlight <= IN_FLIGHT_RESUME) this.#process();
     this.#maybeEnd();
+  }
+
+  /** Sends the replies that are written. */
+  #send(): void {
+    const { length } = this.#draft;
+    if (length === 0) return;
+    this.#host.counters.outputBytes += length;
+    // Not by `drain`, which a later write can keep from coming.
+    this.#draft.send(this.#socket, this.#onSent);
   }
 
   /** The socket has taken a write: there may be room for what waited for it. */
@@ -410,7 +450,7 @@ export class Connection implements Client, Waiter, Sender {
   }
 
   #maybeEnd(): void {
-    if (this.#inFlight > 0 || this.#socket.writableEnded) return;
+    if (this.#inFlight > 0 || this.#draft.length > 0 || this.#socket.writableEnded) return;
     // After the client's end, what is left in the parser can only be half a request.
     const hasTakenAll = this.#mayTakeRequest && !this.#isWaiting;
     const isDone = this.#isClosing || (this.#hasInputEnded && hasTakenAll);

@@ -77,6 +77,11 @@ export class Intake {
     this.#unlooked = isQuick ? this.#unlooked - 1 : 0;
   }
 
+  /** A request was taken and answered at once. @param isQuick as of `taken`. */
+  passed(isQuick: boolean): void {
+    this.#unlooked = isQuick ? this.#unlooked - 1 : 0;
+  }
+
   answered(): void {
     this.#unanswered -= 1;
     const hasRoom = this.#unanswered <= this.#limits.unansweredResume;

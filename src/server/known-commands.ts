@@ -33,10 +33,17 @@ interface Known {
   readonly isQuick: boolean;
 }
 
-/** A command of the server itself, or one that the router finds a shard for. */
+/** A command that the router finds a shard for. */
+export interface KnownDataCommand extends Known {
+  readonly kind: "data";
+  readonly route: Route;
+  readonly code: number;
+}
+
+/** Such a command, or one of the server itself. */
 export type KnownCommand =
   | (Known & { readonly kind: "server"; readonly command: ServerCommand })
-  | (Known & { readonly kind: "data"; readonly route: Route; readonly code: number });
+  | KnownDataCommand;
 
 const NO_TALLY: CommandTally = { answered: () => undefined };
 

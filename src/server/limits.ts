@@ -10,6 +10,8 @@ export const IN_FLIGHT_MAX = 1024;
 export const IN_FLIGHT_RESUME = 512;
 /** Replies in bytes that the socket has not taken, past which they wait unencoded and no further request is looked at. */
 export const OUTPUT_SOFT_BYTES = 1024 * 1024;
+/** Replies of all connections in bytes that wait for the end of a turn, past which they are sent at once. */
+export const DRAFT_BYTES_MAX = 64 * 1024;
 /** Replies in bytes that wait for a client that does not read, past which the next disconnects it; one may be larger. */
 export const OUTPUT_HARD_BYTES_MAX = 256 * 1024 * 1024;
 /** Connections; the default of `maxclients`. */

@@ -52,6 +52,8 @@ export class ThreadDoor implements Door {
     else this.#planTurn();
   }
 
+  read(): undefined {}
+
   /** What is submitted is stamped with a time where the core is. */
   beginBurst(): void {}
 

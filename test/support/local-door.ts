@@ -1,6 +1,7 @@
 /** A door to shards in this very process, without replication: what is submitted runs at once, or when the test says so. */
 
 import { ShardEngine } from "../../src/commands/shard-engine.ts";
+import type { Command } from "../../src/data/command.ts";
 import type { Reply } from "../../src/data/reply.ts";
 import { type Configuration, SLOT_COUNT } from "../../src/replica/configuration.ts";
 import { noCounts } from "../../src/replica/host.ts";
@@ -16,12 +17,18 @@ export class LocalDoor implements NodeDoor {
   /** What each operation is answered instead of being run, where it gives something. */
   intercept: (request: Request, shard: number) => Reply | undefined = () => undefined;
   isConfigured = true;
+  /** Reads are answered at once where their session has nothing undecided, as a node does; else all is submitted. */
+  readsAtOnce = false;
+  /** How many were. */
+  reads = 0;
   /** All that were submitted. */
   readonly submitted: AnsweredOperation[] = [];
   readonly waiting: AnsweredOperation[] = [];
   readonly #pace: Pace;
   readonly #engines: ShardEngine[];
   readonly #configuration: Configuration;
+  /** Operations without an answer, by session. */
+  readonly #undecided = new Map<number, number>();
   #seq = 0;
 
   constructor(shardCount = 1, pace: Pace = "now") {
@@ -32,9 +39,19 @@ export class LocalDoor implements NodeDoor {
 
   submit(operation: AnsweredOperation): void {
     this.submitted.push(operation);
+    const { session } = operation;
+    this.#undecided.set(session, (this.#undecided.get(session) ?? 0) + 1);
     if (this.#pace === "now") this.run(operation);
     else if (this.#pace === "later") setImmediate(() => this.run(operation));
     else this.waiting.push(operation);
+  }
+
+  read(shard: number, command: Command, session: number): Reply | undefined {
+    const isFree = this.isConfigured && (this.#undecided.get(session) ?? 0) === 0;
+    if (!this.readsAtOnce || !isFree) return undefined;
+    const reply = this.#engines[shard]?.readOne(command, Date.now());
+    if (reply !== undefined) this.reads += 1;
+    return reply;
   }
 
   beginBurst(): void {}
@@ -53,7 +70,8 @@ export class LocalDoor implements NodeDoor {
 
   /** Runs one operation and answers it. */
   run(operation: AnsweredOperation): void {
-    const { shard, request } = operation;
+    const { shard, request, session } = operation;
+    this.#undecided.set(session, (this.#undecided.get(session) ?? 0) - 1);
     const refusal = this.intercept(request, shard);
     this.#seq += 1;
     const outcome =

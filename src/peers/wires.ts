@@ -12,7 +12,7 @@ const TURN_MS_MAX = 10;
 /** After this time on an idle connection the system looks whether its other end is still there, ms. */
 const KEEP_ALIVE_MS = 1000;
 /** Memory that what several reads brought shares: some turns' worth under load. */
-const PAGE_BYTES = 512 * 1024;
+const PAGE_BYTES = 64 * 1024;
 
 /** What every connection between nodes has, whoever dialled. */
 export const SOCKET_OPTIONS = {
@@ -76,6 +76,7 @@ export class Wires {
     // After all sockets had their turn.
     setImmediate(() => {
       this.#turnBegunMs = undefined;
+      if (this.#resting.size === 0) return;
       for (const socket of this.#resting) socket.resume();
       this.#resting.clear();
     });

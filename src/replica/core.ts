@@ -103,8 +103,8 @@ export class Core implements CoreSurface, NodeHost {
   #operations = 0;
 
   #messages: { readonly to: NodeId; readonly message: Message }[] = [];
-  /** Of this turn, by whom they are for. */
-  readonly #acks = new Map<NodeId, Ack[]>();
+  /** Of this turn, with whom they are for. */
+  readonly #acks: { readonly to: NodeId; acks: Ack[] }[] = [];
   #answers: { readonly operation: Operation; readonly reply: Reply }[] = [];
   #wantsConfiguration = true;
   #events: CoreEvent[] = [];
@@ -187,9 +187,9 @@ export class Core implements CoreSurface, NodeHost {
   }
 
   acknowledge(to: NodeId, ack: Ack): void {
-    const acks = this.#acks.get(to);
-    if (acks === undefined) this.#acks.set(to, [ack]);
-    else acks.push(ack);
+    const due = this.#acks.find((each) => each.to === to);
+    if (due === undefined) this.#acks.push({ to, acks: [ack] });
+    else due.acks.push(ack);
   }
 
   answer(operation: Operation, reply: Reply): void {
@@ -475,8 +475,11 @@ export class Core implements CoreSurface, NodeHost {
       for (const id of touched) this.#isTouched[id] = false;
       for (const id of touched) this.#shards[id]?.flush();
     }
-    for (const [to, acks] of this.#acks) this.send(to, { kind: "acks", acks });
-    this.#acks.clear();
+    for (const due of this.#acks) {
+      if (due.acks.length === 0) continue;
+      this.send(due.to, { kind: "acks", acks: due.acks });
+      due.acks = [];
+    }
     this.#peers.sendDue();
     const output: Output = {
       messages: this.#messages,

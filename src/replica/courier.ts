@@ -596,7 +596,8 @@ export class Courier {
       this.#leaseWaiters = [];
       for (const pending of waiters) if (pending.state === "ordered") this.#release(pending);
     }
-    this.#blocked.clear();
+    // An old set's table is made anew in old memory when it is cleared.
+    if (this.#blocked.size > 0) this.#blocked.clear();
     if (this.#held.length === 0) return;
     const held = this.#held;
     this.#held = [];

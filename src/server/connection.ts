@@ -424,6 +424,8 @@ export class Connection implements Client, Waiter, Sender {
     while (this.#first?.isAnswered === true && draft.length < room) {
       const slot = this.#first;
       this.#first = slot.next;
+      // One that has become old would keep all that came after it from being collected with the young.
+      slot.next = undefined;
       if (this.#first === undefined) this.#last = undefined;
       this.#inFlight -= 1;
       this.#waitingBytes -= slot.waitingBytes;

@@ -292,12 +292,12 @@ async function startNode(
   const readiness = new SteadyReadiness(graceOf(configuration.settings));
   // Looked at often, so that it is known since when the node does not serve, however seldom anybody asks.
   setInterval(() => {
-    readiness.look(driver.status(), performance.now());
+    readiness.look(driver, performance.now());
   }, READINESS_LOOK_MS).unref();
   const app = createApp({
     router,
     door: driver,
-    ready: () => readiness.look(driver.status(), performance.now()),
+    ready: () => readiness.look(driver, performance.now()),
     metrics: async () => {
       for (const counts of (await ioThreads?.tallies()) ?? []) metrics.add(counts);
       return metrics.text();

@@ -1,22 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeStatus } from "../replica/surface.ts";
-import { SteadyReadiness } from "./readiness.ts";
+import { type Looked, SteadyReadiness } from "./readiness.ts";
 
 const SERVING = { serves: true, role: "backup", inSync: ["n1", "n2"] };
 const BREAK = { ...SERVING, serves: false };
 const LEARNER = { serves: false, role: "learner", inSync: ["n2"] };
 
-/** Of a status only what matters here. */
-function status(shards: readonly object[], isDrained = false): NodeStatus {
-  const isReady = shards.every((shard) => shard === SERVING);
-  return { nodeId: "n1", isReady, isDrained, shards } as unknown as NodeStatus;
+/** Of its status only what matters here. */
+function nodeWith(shards: readonly object[], isDrained = false): Looked {
+  return {
+    isReady: () => shards.every((shard) => shard === SERVING),
+    status: () => ({ nodeId: "n1", isDrained, shards }) as unknown as NodeStatus,
+  };
 }
 
 function looks(graceMs: number) {
   const readiness = new SteadyReadiness(graceMs);
-  return (atMs: number, ...args: Parameters<typeof status>) =>
-    readiness.look(status(...args), atMs).ready;
+  return (atMs: number, ...args: Parameters<typeof nodeWith>) =>
+    readiness.look(nodeWith(...args), atMs).ready;
 }
 
 test("a break no longer than the grace is none, a longer one is, and then it has to serve again", () => {
@@ -43,7 +45,7 @@ test("removal, leaving and a long sleep are no breaks", () => {
 
 test("the reason counts the shards", () => {
   const readiness = new SteadyReadiness(700);
-  assert.deepEqual(readiness.look(status([SERVING, LEARNER]), 0), {
+  assert.deepEqual(readiness.look(nodeWith([SERVING, LEARNER]), 0), {
     ready: false,
     reason: "serves 1 of its 2 shards",
   });

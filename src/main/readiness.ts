@@ -1,14 +1,20 @@
 /**
  * What `GET /readyz` answers. A node becomes ready when it serves all its shards, and stays ready through the short breaks that
  * every change of an epoch is: requests wait them out and are not refused. If each break took the node from its balancer,
- * a failover would take all nodes from it at once. Pure: the time and the status are arguments.
+ * a failover would take all nodes from it at once. It reads no clock.
  */
 
 import type { Readiness } from "../http/app.ts";
 import type { Settings } from "../replica/configuration.ts";
 import type { NodeStatus } from "../replica/surface.ts";
 
-/** Judges one node's status, often. */
+/** The node: it tells cheaply whether it is ready, and all about itself otherwise. */
+export interface Looked {
+  isReady(): boolean;
+  status(): NodeStatus;
+}
+
+/** Judges one node, often. */
 export class SteadyReadiness {
   readonly #graceMs: number;
   /** When the node last served all its shards, monotonic ms; undefined unless it did so not long before the last look. */
@@ -20,11 +26,12 @@ export class SteadyReadiness {
   }
 
   /** @param monoMs now, by a monotonic clock, ms. */
-  look(status: NodeStatus, monoMs: number): Readiness {
-    if (status.isReady) {
+  look(node: Looked, monoMs: number): Readiness {
+    if (node.isReady()) {
       this.#readyAtMs = monoMs;
       return { ready: true };
     }
+    const status = node.status();
     const own = status.shards.filter((shard) => shard.role !== "none");
     const serving = own.filter((shard) => shard.serves);
     const isMember = own.every((shard) => shard.inSync.includes(status.nodeId));

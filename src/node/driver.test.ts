@@ -133,6 +133,9 @@ class FakeCore implements CoreSurface {
     this.next = empty();
     return output;
   }
+  isReady(): boolean {
+    return false;
+  }
   status(): NodeStatus {
     return { isDrained: this.isDrained } as NodeStatus;
   }

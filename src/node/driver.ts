@@ -148,6 +148,11 @@ export class Driver implements NodeDoor, LinkHandler, DiskUser {
     return this.#core.configuration;
   }
 
+  /** As its status has it. */
+  isReady(): boolean {
+    return this.#core.isReady(this.#clock.read());
+  }
+
   status(): NodeStatus {
     return this.#core.status(this.#clock.read());
   }

@@ -497,6 +497,13 @@ export class Core implements CoreSurface, NodeHost {
     return output;
   }
 
+  isReady(time: Time): boolean {
+    this.now = time;
+    const linked = (node: NodeId): Incarnation | undefined => this.linkedIncarnation(node);
+    const shards = this.#configuration?.shards;
+    return shards?.every((record) => isReadyFor(record, this.#shards[record.id], linked)) ?? false;
+  }
+
   status(time: Time): NodeStatus {
     this.now = time;
     const { version = 0, shards = [] } = this.#configuration ?? {};
@@ -507,9 +514,7 @@ export class Core implements CoreSurface, NodeHost {
       version,
       isDrained: this.isDraining && isDrained(this.#allShards, linked),
       lacksDisk: this.lacksDisk,
-      isReady:
-        this.#configuration !== undefined &&
-        shards.every((record) => isReadyFor(record, this.#shards[record.id], linked)),
+      isReady: this.isReady(time),
       operations: this.#operations,
       shards: shards.map((record) => shardStatus(record, this.#shards[record.id])),
       copiesWaiting: this.#copies.waiting,

@@ -207,6 +207,8 @@ export interface CoreSurface {
   recover(lost: readonly NodeId[], time: Time): string | undefined;
   drain(): Output;
   status(time: Time): NodeStatus;
+  /** `isReady` of the status alone, which costs little. */
+  isReady(time: Time): boolean;
 }
 
 export interface ShardStatus {

@@ -42,7 +42,8 @@ export class EffectWriter {
   /** The effects since the last `begin`, valid until the next. */
   take(): Effects {
     if (this.#length === 0) return Effects.NONE;
-    return new Effects(this.#memory.bytes, 0, this.#end, this.#length);
+    const memory = this.#memory;
+    return new Effects(memory.bytes, 0, this.#end, this.#length, memory);
   }
 
   /** @param key what holds the key, from `start` to before `end`; so in the others. */

@@ -5,7 +5,7 @@
 
 import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
-import { allocate, copyBytes, memoryOf } from "../kit/memory.ts";
+import { allocate, copyBytes, type Memory, memoryOf } from "../kit/memory.ts";
 import type { Effect } from "./effect.ts";
 import { EffectCursor, skipEffect } from "./effect-cursor.ts";
 
@@ -18,13 +18,16 @@ export class Effects implements Iterable<Effect> {
   readonly end: number;
   /** Number of effects. */
   readonly length: number;
+  /** The buffer with a view, where there is one already. */
+  readonly #memory: Memory | undefined;
 
   /** Well-formed effects from `start` to before `end` of a buffer that nobody writes to there any more. */
-  constructor(buffer: Buffer, start: number, end: number, length: number) {
+  constructor(buffer: Buffer, start: number, end: number, length: number, memory?: Memory) {
     this.buffer = buffer;
     this.start = start;
     this.end = end;
     this.length = length;
+    this.#memory = memory;
   }
 
   /**
@@ -41,7 +44,9 @@ export class Effects implements Iterable<Effect> {
 
   write(writer: ByteWriter): void {
     writer.varint(this.length);
-    if (this.length > 0) writer.raw(this.buffer, this.start, this.end);
+    if (this.length === 0) return;
+    if (this.#memory === undefined) writer.raw(this.buffer, this.start, this.end);
+    else writer.copy(this.#memory, this.start, this.end);
   }
 
   *[Symbol.iterator](): Generator<Effect> {

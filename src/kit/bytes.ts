@@ -132,6 +132,13 @@ export class ByteWriter {
     this.#copy(buffer, start, end);
   }
 
+  /** As `raw`, where there is a view of the buffer. */
+  copy(source: Memory, start: number, end: number): void {
+    this.#reserve(end - start);
+    copyBytes(source, start, end, this.#memory, this.#length);
+    this.#length += end - start;
+  }
+
   #copy(source: Buffer, start: number, end: number): void {
     this.#sources.copy(source, start, end, this.#memory, this.#length);
     this.#length += end - start;

@@ -366,7 +366,6 @@ function partsOf(action: Action): readonly KeyAction[] {
   return action.kind === "multi" ? action.actions : [action];
 }
 
-/** A reply as a history holds it. */
 /** As a node's server does with a command that only reads. */
 function readAtOnce(
   core: Core,
@@ -378,6 +377,7 @@ function readAtOnce(
   return core.read(shard, command, session, time);
 }
 
+/** A reply as a history holds it. */
 function toResult(reply: Reply): Result {
   if (reply instanceof Status) return reply.text;
   if (reply instanceof Refusal) return { error: `${reply.code} ${reply.message}` };

@@ -43,7 +43,7 @@ export class ShardEngine implements StateMachine {
 
   readOne(command: Command, wallMs: number): Reply | undefined {
     const keyspace = this.#keyspace;
-    keyspace.beginRead(wallMs);
+    keyspace.beginGlance(wallMs);
     const reply = this.#command(command);
     return keyspace.hasMetExpired ? undefined : reply;
   }

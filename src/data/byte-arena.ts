@@ -29,6 +29,6 @@ export class ByteArena {
     const at = this.#used;
     copyBytes(from, start, end, this.#chunk, at);
     this.#used = at + length;
-    return new Bytes(this.#chunk.bytes, at, at + length);
+    return new Bytes(this.#chunk.bytes, at, at + length, this.#chunk);
   }
 }

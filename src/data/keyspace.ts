@@ -12,7 +12,7 @@ import { assert, unreachable } from "../kit/assert.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
 import { allocate, copyBytes, Memories, type Memory, writeText } from "../kit/memory.ts";
 import { ByteArena } from "./byte-arena.ts";
-import type { Bytes } from "./bytes.ts";
+import { Bytes } from "./bytes.ts";
 import { Deletions } from "./deletions.ts";
 import { type KeyRecord, type SlotRecords, VALUE_BYTES_MAX } from "./effect.ts";
 import { EffectCursor } from "./effect-cursor.ts";
@@ -65,6 +65,8 @@ export class Keyspace {
   #wallMs = 0;
   #readSeq = 0;
   #hasMetExpired = false;
+  /** Replies may refer to records. */
+  #isLending = false;
   readonly #effects = new EffectWriter();
   readonly #cursor = new EffectCursor(this.#key);
 
@@ -112,7 +114,14 @@ export class Keyspace {
     this.#begin(wallMs);
   }
 
+  /** As `beginRead`, for a command whose reply is used at once: it may refer to the records. */
+  beginGlance(wallMs: number): void {
+    this.beginRead(wallMs);
+    this.#isLending = true;
+  }
+
   #begin(wallMs: number): void {
+    this.#isLending = false;
     this.#wallMs = wallMs;
     this.#readSeq = 0;
     this.#hasMetExpired = false;
@@ -148,7 +157,7 @@ export class Keyspace {
   }
 
   /**
-   * As `value`, a copy of the bytes.
+   * As `value`, of bytes: a copy, or after `beginGlance` the very record's, which are valid until the next write.
    * @param key what holds the key, from `start` to before `end`.
    */
   getBytes(key: Buffer, start: number, end: number): Bytes | undefined {
@@ -157,7 +166,10 @@ export class Keyspace {
     const page = this.#records.slab.page(reference);
     const at = wordOffset(reference);
     const from = (at << 2) + HEADER_BYTES + (end - start);
-    return this.#arena.copy(page, from, from + (page.words[at + VALUE_BYTES] as number));
+    const to = from + (page.words[at + VALUE_BYTES] as number);
+    return this.#isLending
+      ? new Bytes(page.bytes, from, to, page)
+      : this.#arena.copy(page, from, to);
   }
 
   /** Bytes of the key's value; undefined if it does not exist. */

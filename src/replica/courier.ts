@@ -76,7 +76,8 @@ export class Courier {
   /** Whether nothing of the session is undecided, and the shard can be read here. */
   #readsAtOnce(session: number): boolean {
     const shard = this.#shard;
-    if ((this.#sessions.get(session)?.undecided ?? 0) > 0) return false;
+    const isAlone = this.#undecided.size === 0;
+    if (!isAlone && (this.#sessions.get(session)?.undecided ?? 0) > 0) return false;
     return shard.isMember && shard.isStarted && !shard.isLeaving && shard.hasLease;
   }
 

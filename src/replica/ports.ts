@@ -54,7 +54,7 @@ export interface StateMachine {
 
   /**
    * As `read`, of one command alone; what it saw is then `readSeq`.
-   * @returns its reply; undefined where `read` gives none.
+   * @returns its reply, valid until the state changes; undefined where `read` gives none.
    */
   readOne(command: Command, wallMs: number): Reply | undefined;
 

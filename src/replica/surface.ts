@@ -161,7 +161,7 @@ export interface CoreSurface {
   submit(operation: Operation, time: Time): void;
   /**
    * Answers a command that only reads, at once, where nothing stands in the way.
-   * @returns undefined if it has to be submitted.
+   * @returns the reply, valid until something else is given to the core; undefined if the command has to be submitted.
    */
   read(shard: ShardId, command: Command, session: number, time: Time): Reply | undefined;
   /** A configuration read from the register, or seen by its watch. */

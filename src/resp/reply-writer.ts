@@ -13,6 +13,7 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
+import { allocate, copyBytes, type Memory } from "../kit/memory.ts";
 
 /**
  * How a reply is written: as RESP2, as RESP3, or as `exact`, which is RESP3 made lossless for our own nodes (the null
@@ -22,7 +23,7 @@ export type ReplyForm = 2 | 3 | "exact";
 
 const FIRST_BYTES = 4096;
 /** A buffer beyond this is handed over rather than copied, so that no writer keeps a giant one. */
-const KEPT_BYTES_MAX = 64 * 1024;
+const KEPT_BYTES_MAX = 256 * 1024;
 /** Up to this length a loop is faster than a call into the runtime. */
 const SHORT_STRING = 24;
 const LINE_END = /[\r\n]/g;
@@ -48,7 +49,9 @@ const LETTER_F = 102;
 
 /** Gathers replies (and requests) in one growing buffer that is used again after each `take` or `reset`. */
 export class ReplyWriter {
-  #buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  #memory = allocate(FIRST_BYTES);
+  /** The same memory. */
+  #buffer = this.#memory.bytes;
   #length = 0;
 
   /** Bytes gathered since the last `take` or `reset`. */
@@ -61,7 +64,7 @@ export class ReplyWriter {
     const gathered = this.#buffer.subarray(0, this.#length);
     this.#length = 0;
     if (this.#buffer.length <= KEPT_BYTES_MAX) return Buffer.from(gathered);
-    this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    this.#use(allocate(FIRST_BYTES));
     return gathered;
   }
 
@@ -91,7 +94,12 @@ export class ReplyWriter {
   reset(keepsBuffer: boolean): void {
     this.#length = 0;
     const isGiant = this.#buffer.length > KEPT_BYTES_MAX;
-    if (!keepsBuffer || isGiant) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    if (!keepsBuffer || isGiant) this.#use(allocate(FIRST_BYTES));
+  }
+
+  #use(memory: Memory): void {
+    this.#memory = memory;
+    this.#buffer = memory.bytes;
   }
 
   /** Appends one reply. */
@@ -199,11 +207,14 @@ export class ReplyWriter {
     this.#end();
   }
 
-  #piece({ buffer, start, end }: Bytes): void {
+  #piece({ buffer, start, end, memory }: Bytes): void {
     const length = end - start;
     this.#header(DOLLAR, length);
     this.#reserve(length + 2);
-    if (length > SHORT_STRING) {
+    if (memory !== undefined) {
+      copyBytes(memory, start, end, this.#memory, this.#length);
+      this.#length += length;
+    } else if (length > SHORT_STRING) {
       buffer.copy(this.#buffer, this.#length, start, end);
       this.#length += length;
     } else {
@@ -258,9 +269,9 @@ export class ReplyWriter {
   #reserve(count: number): void {
     const needed = this.#length + count;
     if (needed <= this.#buffer.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
-    this.#buffer.copy(grown, 0, 0, this.#length);
-    this.#buffer = grown;
+    const grown = allocate(Math.max(needed, this.#buffer.length * 2));
+    this.#buffer.copy(grown.bytes, 0, 0, this.#length);
+    this.#use(grown);
   }
 }
 

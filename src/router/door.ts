@@ -19,7 +19,8 @@ export interface Door {
   submit(operation: AnsweredOperation): void;
   /**
    * Answers a command that only reads, at once, where nothing stands in the way.
-   * @returns undefined if it has to be submitted.
+   * @returns the reply, valid until the event loop goes on or anything is submitted; undefined if the command has to be
+   *   submitted.
    */
   read(shard: ShardId, command: Command, session: number): Reply | undefined;
   /**

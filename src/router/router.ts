@@ -72,9 +72,9 @@ export class Router {
   }
 
   /**
-   * Answers a command at once, where nothing stands in the way.
-   * @param args of a route that `readsOneKey`; their number has been checked.
-   * @returns undefined if it has to be dispatched.
+   * Answers a command that only reads, at once, where nothing stands in the way.
+   * @param args of a route that `hasOneKey`; their number has been checked.
+   * @returns the reply, to be used at once; undefined if the command has to be dispatched.
    */
   read(args: Command, session: number): Reply | undefined {
     const table = this.#slots();

@@ -3,37 +3,20 @@ import { describe, it, type TestContext } from "node:test";
 
 import fc from "fast-check";
 
-import { LocalDoor, type Pace } from "../../test/support/local-door.ts";
-import { RespClient } from "../../test/support/resp-client.ts";
+import type { Pace } from "../../test/support/local-door.ts";
+import type { RespClient } from "../../test/support/resp-client.ts";
+import { setUpServer } from "../../test/support/resp-server.ts";
 import { OK, Refusal, type Reply, Status } from "../data/reply.ts";
 import { encodeRequest } from "../resp/reply-writer.ts";
-import { Intake } from "./intake.ts";
 import { OUTPUT_SOFT_BYTES } from "./limits.ts";
-import { onlyServer } from "./node-wide.ts";
-import { INTAKE_LIMITS, RespServer, type RespServerOptions } from "./resp-server.ts";
+import type { RespServerOptions } from "./resp-server.ts";
 
 const PACES: readonly Pace[] = ["now", "later"];
 
 async function setUp(t: TestContext, pace: Pace, options: Partial<RespServerOptions> = {}) {
-  const door = new LocalDoor(4, pace);
-  door.readsAtOnce = true;
-  const server = new RespServer({
-    host: "127.0.0.1",
-    port: 0,
-    door,
-    intake: new Intake(INTAKE_LIMITS),
-    nodeWide: onlyServer(door),
-    version: "0.0.0-test",
-    ...options,
-  });
-  const port = await server.listen();
-  t.after(() => server.close(0));
-  const connect = async () => {
-    const client = await RespClient.connect(port);
-    t.after(() => client.destroy());
-    return client;
-  };
-  return { server, door, connect };
+  const setup = await setUpServer(t, { shards: 4, pace, ...options });
+  setup.door.readsAtOnce = true;
+  return setup;
 }
 
 type Step =

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { describe, it, type TestContext } from "node:test";
+import { describe, it } from "node:test";
 import { promisify } from "node:util";
 
 import { createClient } from "redis";
 
-import { LocalDoor, type Pace } from "../../test/support/local-door.ts";
 import { type OracleReply, RedisOracle } from "../../test/support/redis-oracle.ts";
 import { RespClient } from "../../test/support/resp-client.ts";
-import { createThreadWay } from "../../test/support/thread-way.ts";
+import { setUpServer } from "../../test/support/resp-server.ts";
 import {
   MapReply,
   NULL_ARRAY,
@@ -20,52 +19,11 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import { splitInlineRequest } from "../resp/inline-request.ts";
-import { Intake } from "./intake.ts";
 import { IN_FLIGHT_MAX, OUTPUT_HARD_BYTES_MAX, TURN_MS_MAX, UNANSWERED_MAX } from "./limits.ts";
 import { onlyServer } from "./node-wide.ts";
-import { INTAKE_LIMITS, RespServer, type RespServerOptions } from "./resp-server.ts";
+import { RespServer } from "./resp-server.ts";
 
 const run = promisify(execFile);
-
-interface Setup {
-  readonly server: RespServer;
-  readonly door: LocalDoor;
-  readonly port: number;
-  connect(): Promise<RespClient>;
-}
-
-async function setUpServer(
-  t: TestContext,
-  options: Partial<RespServerOptions> & {
-    readonly shards?: number;
-    readonly pace?: Pace;
-    /** Whether the door is at the end of a way as it is between two threads. */
-    readonly isThreaded?: boolean;
-  } = {},
-): Promise<Setup> {
-  const { shards = 1, pace = "now", isThreaded = false, ...rest } = options;
-  const door = new LocalDoor(shards, pace);
-  const intake = new Intake(INTAKE_LIMITS);
-  const way = isThreaded ? createThreadWay(door, intake) : undefined;
-  t.after(() => way?.close());
-  const server = new RespServer({
-    host: "127.0.0.1",
-    port: 0,
-    door: way?.door ?? door,
-    intake,
-    nodeWide: onlyServer(door),
-    version: "0.0.0-test",
-    ...rest,
-  });
-  const port = await server.listen();
-  t.after(() => server.close(0));
-  const connect = async () => {
-    const client = await RespClient.connect(port);
-    t.after(() => client.destroy());
-    return client;
-  };
-  return { server, door, port, connect };
-}
 
 function refusal(reply: Reply): string {
   assert.ok(reply instanceof Refusal, JSON.stringify(reply));

@@ -1,5 +1,6 @@
 /** A whole cluster in one process, in virtual time, with everything that chance decides drawn from one seed. */
 
+import { Bytes } from "../src/data/bytes.ts";
 import type { Reply } from "../src/data/reply.ts";
 import { slotOf } from "../src/kit/crc16.ts";
 import { Prng } from "../src/kit/prng.ts";
@@ -337,6 +338,9 @@ function brief(message: Exclude<Message, { kind: "heartbeat" }>): string {
     case "tail":
       return `tail s${message.shard} e${message.epoch} ${message.entries.length} entries`;
     default:
-      return JSON.stringify(message);
+      // A buffer shows itself as the number of each of its bytes, and lies within memory that holds much else.
+      return JSON.stringify(message, (_, value) =>
+        value instanceof Bytes ? value.toString() : value,
+      );
   }
 }

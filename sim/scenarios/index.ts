@@ -1,5 +1,6 @@
 /** All scenarios, by name. */
 
+import { scenario as asksTwice } from "./asks-twice.ts";
 import { scenario as belowMinAnswersOk } from "./below-min-answers-ok.ts";
 import { scenario as boundedQueue } from "./bounded-queue.ts";
 import { scenario as deafNode } from "./deaf-node.ts";
@@ -53,6 +54,7 @@ import { scenario as uncommittedStart } from "./uncommitted-start.ts";
 import { scenario as wallClockAndExpiry } from "./wall-clock-and-expiry.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
+  asksTwice,
   belowMinAnswersOk,
   deafNode,
   dirtySnapshot,

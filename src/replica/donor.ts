@@ -123,13 +123,16 @@ export class Donor {
     return feed.isCloseBehind && this.#shard.views.sharedSeq >= feed.baseSeq;
   }
 
-  /** The last seq that no learner can ask for any more, at most `seq`. */
+  /** The last seq that no learner can ask for any more or has yet to be sent, at most `seq`. */
   keptAfter(seq: number, isTooMuch: boolean): number {
     let cut = seq;
     for (const [node, feed] of this.#feeds) {
-      // One that is too slow is judged anew when it asks; what it has not been sent is kept in any case.
-      const kept = Math.max(feed.baseSeq, this.#shard.views.of(node).ackSeq);
-      cut = Math.min(cut, isTooMuch ? feed.sentSeq : kept);
+      // One that is too slow is judged anew when it asks. One that asked again may have acknowledged, of the feed before,
+      // more than it has been sent of this one.
+      const kept = isTooMuch
+        ? feed.sentSeq
+        : Math.max(feed.baseSeq, this.#shard.views.of(node).ackSeq);
+      cut = Math.min(cut, kept, this.#host.mutant === "cuts-unsent" ? kept : feed.sentSeq);
     }
     return cut;
   }

@@ -3,6 +3,7 @@
 import type { Prng } from "../../kit/prng.ts";
 import type { Address } from "../options.ts";
 import { pause } from "../processes.ts";
+import { errorKindOf } from "./allowances.ts";
 import { Connection } from "./connection.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Workload } from "./workload.ts";
@@ -25,8 +26,8 @@ export interface ClientOptions {
   readonly workload: Workload;
   readonly recorder: Recorder;
   readonly signal: AbortSignal;
-  /** Told each error of an operation: the node, when it was asked, what it said. */
-  readonly onError: (node: string, invokedAt: number, why: string) => void;
+  /** Told each error of an operation: the node, the moment from which on a fault may have caused it, what it said. */
+  readonly onError: (node: string, from: number, why: string) => void;
 }
 
 /** Pause before another server is tried, ms. */
@@ -42,6 +43,8 @@ export async function runClient(options: ClientOptions): Promise<void> {
     const target = targets[next % targets.length];
     if (target === undefined) return;
     let connection: Connection;
+    const openedAt = recorder.now();
+    let isFirst = true;
     try {
       connection = await Connection.open(target, prng.chance(0.5) ? 3 : 2);
     } catch {
@@ -56,12 +59,16 @@ export async function runClient(options: ClientOptions): Promise<void> {
       const invokedAt = recorder.now();
       const attempt = await connection.attempt(action, options.timeoutMs, prng.chance(0.5));
       recorder.record({ session, node: target.id, invokedAt, action }, attempt);
-      if (attempt.outcome !== "ok") options.onError(target.id, invokedAt, attempt.why);
-      else if (action.kind === "append" && typeof attempt.result === "number") {
+      if (attempt.outcome !== "ok") {
+        // The greeting of a server that is gone since may arrive only when the network works again, its farewell behind it.
+        const isOfOpening = isFirst && errorKindOf(attempt.why) === "lost";
+        options.onError(target.id, isOfOpening ? openedAt : invokedAt, attempt.why);
+      } else if (action.kind === "append" && typeof attempt.result === "number") {
         workload.sawLength(action.key, attempt.result);
       } else if (action.kind === "get" && typeof attempt.result === "string") {
         workload.sawLength(action.key, attempt.result.length);
       }
+      isFirst = false;
       if (options.thinkMs > 0) await pause(prng.between(0, options.thinkMs));
     }
     const wasLost = !connection.isOpen;

@@ -6,7 +6,7 @@ import { parsePort, threadsOf, threadsOption } from "../cli/options.ts";
 import { READ_POLICIES, type ReadPolicy } from "../replica/read-balancer.ts";
 import type { LogLevel } from "./log.ts";
 import type { NodeOptions } from "./node-process.ts";
-import { goBehind } from "./priority.ts";
+import { goBehind, wakeInTurn } from "./priority.ts";
 
 const LOG_LEVELS: readonly LogLevel[] = [
   "trace",
@@ -89,6 +89,7 @@ export function addNodeCommand(program: Command, version: string): void {
       // Loaded only here: the commands that just ask a cluster start faster without the servers.
       // Until it is in sync: its start and its learning are not to keep those from running that serve on this machine.
       goBehind();
+      wakeInTurn();
       const { runNode } = await import("./node-process.ts");
       const status = await runNode({
         nodeId: flags.id,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as http from "node:http";
 import * as net from "node:net";
 import { tmpdir } from "node:os";
@@ -150,6 +150,29 @@ test("two nodes form a cluster, serve, take a cut and a transfer, and end cleanl
   one.child.kill("SIGINT");
   assert.equal(await one.ended, 0, one.output());
 });
+
+test("all threads of a node wake in turn, those that it starts later as well", {
+  skip: process.platform !== "linux" && "only Linux has such a policy",
+}, async (t) => {
+  const cluster = await createCluster(t, 1);
+  const [node] = cluster.nodes;
+  assert.ok(node !== undefined);
+  const { child } = startNode(t, cluster, "n1", "--threads", "3");
+  await until("n1 is ready", async () => (await get(node.httpPort, "/readyz")) === 200);
+  const SCHED_BATCH = "3";
+  await until("all threads have the policy", async () => {
+    const threads = readdirSync(`/proc/${child.pid}/task`);
+    assert.ok(threads.length > 3);
+    return threads.every((thread) => policyOf(`/proc/${child.pid}/task/${thread}`) === SCHED_BATCH);
+  });
+});
+
+/** @param task a thread's folder in `/proc`. */
+function policyOf(task: string): string | undefined {
+  const stat = readFileSync(join(task, "stat"), "latin1");
+  // Behind the name, which may hold anything, the third field comes first; the policy is the 41st.
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[41 - 3];
+}
 
 test("a node that cannot start says why, and joins nothing", async (t) => {
   const cluster = await createCluster(t, 1);

@@ -5,9 +5,12 @@
 
 import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
-import { allocate, copyBytes, type Memory, memoryOf } from "../kit/memory.ts";
+import { allocate, copyBytes, Memories, type Memory } from "../kit/memory.ts";
 import type { Effect } from "./effect.ts";
 import { EffectCursor, skipEffect } from "./effect-cursor.ts";
+
+/** Of entries that are gone through one after the other. */
+const memories = new Memories();
 
 /** Effects in order. Going through them as objects makes strings of keys and values. */
 export class Effects implements Iterable<Effect> {
@@ -55,7 +58,9 @@ export class Effects implements Iterable<Effect> {
 
   /** Calls `visit` with what each effect is and on which key; the key is empty for a flush. */
   forEachKey(visit: (kind: Effect["kind"], key: string) => void): void {
-    for (const cursor of this.#cursors()) {
+    const cursor = this.#cursor();
+    for (let at = this.start; at < this.end; at = cursor.end) {
+      cursor.read(at);
       visit(cursor.kind, cursor.kind === "flush" ? "" : cursor.key);
     }
   }
@@ -81,10 +86,14 @@ export class Effects implements Iterable<Effect> {
 
   /** One cursor, at each effect in turn. */
   *#cursors(): Generator<EffectCursor> {
-    const cursor = new EffectCursor(memoryOf(this.buffer));
+    const cursor = this.#cursor();
     for (let at = this.start; at < this.end; at = cursor.end) {
       cursor.read(at);
       yield cursor;
     }
+  }
+
+  #cursor(): EffectCursor {
+    return new EffectCursor(this.#memory ?? memories.of(this.buffer));
   }
 }

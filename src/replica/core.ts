@@ -21,7 +21,7 @@ import { EarlyMessages, type ShardMessage } from "./early-messages.ts";
 import { Failovers } from "./failovers.ts";
 import { Handovers } from "./handovers.ts";
 import { giveCommands, Holdings } from "./holdings.ts";
-import { type Counters, type NodeHost, noCounts } from "./host.ts";
+import { type Counters, type NodeHost, noCounts, type Unwritten } from "./host.ts";
 import type { JournalItem } from "./journal.ts";
 import { MemberHistory } from "./member-history.ts";
 import type { Ack, Message } from "./messages.ts";
@@ -92,6 +92,8 @@ export class Core implements CoreSurface, NodeHost {
   /** The node was told to end. */
   #isEnding = false;
   #journal: JournalItem[] = [];
+  /** Whose logs have got entries that the journal does not have yet. */
+  readonly #unwritten: Unwritten[] = [];
   #filling: ReadonlySet<ShardId> = new Set();
   readonly #copies: CopyTurns;
 
@@ -215,8 +217,18 @@ export class Core implements CoreSurface, NodeHost {
 
   journal(item: JournalItem): void {
     if (this.settings.durability === "none") return;
+    if (item.kind !== "entries") this.#writeEntries();
     this.journaled += 1;
     this.#journal.push(item);
+  }
+
+  writeLater(copy: Unwritten): void {
+    this.#unwritten.push(copy);
+  }
+
+  #writeEntries(): void {
+    for (const copy of this.#unwritten) copy.writeEntries();
+    this.#unwritten.length = 0;
   }
 
   mayCopy(shard: ShardId, learner: NodeId): boolean {
@@ -449,6 +461,7 @@ export class Core implements CoreSurface, NodeHost {
     this.journaled = 0;
     this.savedItems = 0;
     this.#journal = [];
+    this.#unwritten.length = 0;
     for (const shard of this.#allShards) {
       shard.ownCopy.storeAnew();
       this.touch(shard.id);
@@ -481,6 +494,7 @@ export class Core implements CoreSurface, NodeHost {
       due.acks = [];
     }
     this.#peers.sendDue();
+    this.#writeEntries();
     const output: Output = {
       messages: this.#messages,
       answers: this.#answers,

@@ -62,9 +62,14 @@ export class EntryBatch implements Iterable<Entry> {
     return new EntryBatch(firstSeq, count, new Bytes(reader.buffer, start, reader.at), decoded);
   }
 
-  write(writer: ByteWriter): void {
+  /** Writes what stands before the bytes of the entries. */
+  writeHead(writer: ByteWriter): void {
     writer.varint(this.firstSeq);
     writer.varint(this.length);
+  }
+
+  write(writer: ByteWriter): void {
+    this.writeHead(writer);
     const { buffer, start, end } = this.encoded;
     writer.raw(buffer, start, end);
   }

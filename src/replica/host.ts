@@ -8,6 +8,11 @@ import type { Mutant } from "./mutants.ts";
 import type { ReadBalancer } from "./read-balancer.ts";
 import type { CoreEvent, Limits, Operation, Time } from "./surface.ts";
 
+/** Who has entries that are not in the journal yet. */
+export interface Unwritten {
+  writeEntries(): void;
+}
+
 export interface Counters {
   forwarded: number;
   ordered: number;
@@ -72,6 +77,8 @@ export interface Host {
   isFilling(shard: ShardId): boolean;
   /** Adds to the journal, where the cluster keeps one. */
   journal(item: JournalItem): void;
+  /** Has the copy write down its entries before anything else is written down, or at the next drain. */
+  writeLater(copy: Unwritten): void;
   /** Whether a full copy to the learner may begin now; if not, `Donor.copyTo` is called when its turn has come (R9). */
   mayCopy(shard: ShardId, learner: NodeId): boolean;
   /** A feed of the learner has ended, or is all sent. */

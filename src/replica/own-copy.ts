@@ -5,7 +5,7 @@
 
 import { assert } from "../kit/assert.ts";
 import type { Host } from "./host.ts";
-import type { JournalItem, RestoredLog } from "./journal.ts";
+import type { RestoredLog } from "./journal.ts";
 import type { CopyStart } from "./messages.ts";
 import { Saving } from "./saving.ts";
 import type { Shard } from "./shard.ts";
@@ -16,6 +16,10 @@ export class OwnCopy {
   readonly #saving = new Saving();
   /** The disk, if there is one, holds the state or is about to; entries go on from there. */
   #isStored = false;
+  /** First of the log's last entries, which the journal does not have yet; 0 if it has all. */
+  #unwrittenSeq = 0;
+  /** One of them is to be on disk before it is acknowledged. */
+  #isAwaited = false;
 
   constructor(host: Host, shard: Shard) {
     this.#host = host;
@@ -30,13 +34,52 @@ export class OwnCopy {
   }
 
   epochInstalled(): void {
-    this.#saving.reset();
+    this.#resetSaving();
   }
 
-  /** Writes down what goes on from the present state; a disk that has nothing of it gets all of it first. */
-  journal(item: JournalItem): void {
+  #resetSaving(): void {
+    this.#saving.reset();
+    this.#isAwaited = false;
+  }
+
+  /**
+   * The log has got an entry. It is written down with all others of the turn.
+   * @param isAwaited it is to be on disk before it is acknowledged.
+   */
+  appended(seq: number, isAwaited: boolean): void {
+    if (this.#unwrittenSeq === 0) {
+      this.#storeFirst();
+      this.#unwrittenSeq = seq;
+      this.#host.writeLater(this);
+    }
+    if (isAwaited) this.#isAwaited = true;
+  }
+
+  /**
+   * Writes down the entries that the log has got, before anything else is written down.
+   * @param cutSeq only if there is one of those up to this seq, which the log is about to let go of.
+   */
+  writeEntries(cutSeq: number = Number.POSITIVE_INFINITY): void {
+    const firstSeq = this.#unwrittenSeq;
+    if (firstSeq === 0 || firstSeq > cutSeq) return;
+    this.#unwrittenSeq = 0;
+    const { id, log } = this.#shard;
+    const entries = log.slice(firstSeq, Number.POSITIVE_INFINITY);
+    this.#host.journal({ kind: "entries", shard: id, entries });
+    if (this.#isAwaited) this.expectSaved();
+    this.#isAwaited = false;
+  }
+
+  /** Writes down that the epoch's start has come, with everything before it. */
+  writeStart(epoch: number): void {
+    this.#storeFirst();
+    this.#host.journal({ kind: "started", shard: this.#shard.id, epoch });
+    this.expectSaved();
+  }
+
+  /** A disk that has nothing of the present state gets all of it before what goes on from there. */
+  #storeFirst(): void {
     if (!this.#isStored) this.store();
-    this.#host.journal(item);
   }
 
   /** What the journal has by now is to be on disk before it is acknowledged. */
@@ -62,7 +105,8 @@ export class OwnCopy {
   /** A disk in place of a broken one knows nothing of what this node holds. */
   storeAnew(): void {
     const { learner, isHolder, epoch } = this.#shard;
-    this.#saving.reset();
+    this.#resetSaving();
+    this.#unwrittenSeq = 0;
     if (learner.isIntact && isHolder && epoch > 0) this.store();
   }
 
@@ -100,6 +144,7 @@ export class OwnCopy {
   beginCopy({ seq, epochs, commitSeq, stamps, wallMs }: CopyStart): void {
     const shard = this.#shard;
     const isCommitted = this.#host.mutant === "dirty-snapshot";
+    this.writeEntries();
     shard.machine.clear();
     shard.log.reset(seq, epochs);
     shard.standAt({
@@ -133,6 +178,7 @@ export class OwnCopy {
 
   #clear(): void {
     const shard = this.#shard;
+    this.writeEntries();
     shard.machine.clear();
     shard.log.reset(0, []);
     shard.standAt({ commitSeq: 0, uncommittedBytes: 0, startedEpoch: 0 });

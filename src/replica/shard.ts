@@ -353,9 +353,7 @@ export class Shard {
     this.uncommittedBytes += this.log.bytesAt(entry.seq);
     if (entry.stamp !== undefined) this.stamps.record(entry.stamp, entry.seq, entry.reply);
     if (this.learner.isIntact && this.#host.settings.durability !== "none") {
-      const entries = this.log.slice(entry.seq, 1);
-      this.ownCopy.journal({ kind: "entries", shard: this.id, entries });
-      if (this.isStarted || this.learner.isWhole) this.ownCopy.expectSaved();
+      this.ownCopy.appended(entry.seq, this.isStarted || this.learner.isWhole);
     }
     this.#ackDue = true;
   }
@@ -414,6 +412,7 @@ export class Shard {
       if (entry.seq <= this.log.lastSeq) continue;
       if (entry.seq > this.log.lastSeq + 1) {
         if (this.#host.mutant === "accepts-gaps") {
+          this.ownCopy.writeEntries();
           this.log.reset(entry.seq - 1, this.log.epochs);
         } else {
           if (this.isMember) this.takeover.sendPosition(from);
@@ -487,6 +486,7 @@ export class Shard {
     const { retainedBytesMax, uncommittedBytesMax } = this.#host.limits;
     const isTooMuch = this.log.bytes > retainedBytesMax + 2 * uncommittedBytesMax;
     const cut = this.donor.keptAfter(this.commitSeq, isTooMuch);
+    this.ownCopy.writeEntries(cut);
     this.log.cut(cut, retainedBytesMax);
   }
 

@@ -256,8 +256,7 @@ export class Takeover {
     assert(membership !== undefined, "only a member can start an epoch");
     if (shard.startedEpoch < membership.since) this.#provenSinceMs = this.#host.now.monoMs;
     shard.becomeStarted();
-    ownCopy.journal({ kind: "started", shard: id, epoch });
-    ownCopy.expectSaved();
+    ownCopy.writeStart(epoch);
     this.#host.beatSoon();
     this.#host.touch(id);
     if (this.#host.mutant === "start-is-committed") shard.heardCommitted(startSeq);

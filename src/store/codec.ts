@@ -86,14 +86,21 @@ export function parseState(bytes: Buffer, shard: ShardId): ShardState {
   });
 }
 
-/** One item of a log, without a checksum: pieces are made of several. */
-export function logItemBytes(item: LogItem): Buffer {
+/**
+ * One item of a log, without a checksum: pieces are made of several.
+ * @returns its bytes in parts, for those of entries are there already.
+ */
+export function logItemParts(item: LogItem): Buffer[] {
   writer.reset(true);
   writer.u8(LOG_ITEM[item.kind]);
+  const parts: Buffer[] = [];
   switch (item.kind) {
-    case "entries":
-      item.entries.write(writer);
+    case "entries": {
+      item.entries.writeHead(writer);
+      const { buffer, start, end } = item.entries.encoded;
+      parts.push(buffer.subarray(start, end));
       break;
+    }
     case "started":
       writer.varint(item.epoch);
       break;
@@ -109,7 +116,7 @@ export function logItemBytes(item: LogItem): Buffer {
     default:
       unreachable(item);
   }
-  return Buffer.from(writer.bytes());
+  return [Buffer.from(writer.bytes()), ...parts];
 }
 
 /** A piece of a log out of its items. */

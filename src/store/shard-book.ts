@@ -5,7 +5,7 @@ import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { EntryBatch } from "../replica/entry-batch.ts";
 import type { Entry } from "../replica/messages.ts";
-import { type LogItem, logItemBytes, sealed } from "./codec.ts";
+import { type LogItem, logItemParts, sealed } from "./codec.ts";
 import type { Change, Live } from "./engine.ts";
 
 /** A piece of the log takes no further item once it has so many bytes. */
@@ -174,16 +174,15 @@ export class ShardBook {
    * @returns bytes to be written.
    */
   append(entries: EntryBatch): number {
-    if (this.phase === "void") return 0;
-    for (const entry of entries) {
-      assert(
-        this.lastSeq === undefined || entry.seq === this.lastSeq + 1,
-        `shard ${this.shard}: entry ${entry.seq} comes after ${this.lastSeq}`,
-      );
-      this.lastSeq = entry.seq;
-      this.note(entry);
-    }
-    return entries.length === 0 ? 0 : this.#write({ kind: "entries", entries });
+    if (this.phase === "void" || entries.length === 0) return 0;
+    const { firstSeq, length } = entries;
+    assert(
+      this.lastSeq === undefined || firstSeq === this.lastSeq + 1,
+      `shard ${this.shard}: entry ${firstSeq} comes after ${this.lastSeq}`,
+    );
+    for (const entry of entries) this.note(entry);
+    this.lastSeq = firstSeq + length - 1;
+    return this.#write({ kind: "entries", entries });
   }
 
   /** @returns bytes to be written. */
@@ -242,17 +241,18 @@ export class ShardBook {
   }
 
   #write(item: LogItem): number {
-    const part = logItemBytes(item);
+    const parts = logItemParts(item);
+    const bytes = parts.reduce((sum, { length }) => sum + length, 0);
     const lastSeq = this.lastSeq ?? 0;
     const last = this.#open.at(-1);
     if (last === undefined || last.bytes >= PIECE_BYTES) {
-      this.#open.push({ parts: [part], bytes: part.length, lastSeq });
+      this.#open.push({ parts, bytes, lastSeq });
     } else {
-      last.parts.push(part);
-      last.bytes += part.length;
+      last.parts.push(...parts);
+      last.bytes += bytes;
       last.lastSeq = lastSeq;
     }
-    this.logBytes += part.length;
-    return part.length;
+    this.logBytes += bytes;
+    return bytes;
   }
 }

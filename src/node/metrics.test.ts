@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { nodeStatus, shardStatus } from "../../test/support/node-status.ts";
 import { OK, Refusal } from "../data/reply.ts";
 import { NodeMetrics } from "./metrics.ts";
@@ -108,6 +109,29 @@ describe("metrics", () => {
       assert.ok((samples.get("process_resident_memory_bytes") ?? 0) > 0);
       assert.ok(samples.has("nodejs_eventloop_lag_seconds"));
     }
+  });
+
+  it("tell a loop that stalled from one that did not", async () => {
+    const metrics = new NodeMetrics({
+      status: () => undefined,
+      links: () => [],
+      clients: () => 0,
+      disk: () => undefined,
+    });
+    const lagMs = async (name: string): Promise<number> => {
+      const samples = await scrape(metrics);
+      return (samples.get(`nodejs_eventloop_lag_${name}_seconds`) ?? Number.NaN) * 1_000;
+    };
+    await sleep(100);
+    const shortest = await lagMs("min");
+    assert.ok(shortest < 9, `a loop that mostly waits: ${shortest} ms`);
+    // After each scrape it begins with the next firing.
+    await sleep(20);
+    const until = performance.now() + 50;
+    while (performance.now() < until);
+    await sleep(20);
+    const longest = await lagMs("max");
+    assert.ok(longest >= 45, `a stall of 50 ms: ${longest} ms`);
   });
 
   it("count commands, commits, refusals and failovers", async () => {

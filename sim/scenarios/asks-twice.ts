@@ -17,22 +17,16 @@ export const scenario: Scenario = {
     workload: { ...QUIET_PLAN.workload, clients: 0 },
     script: (world, workload) => {
       const { queue, network } = world;
-      const eachWay = (use: (from: string, to: string) => void): void => {
-        for (const peer of ["n1", "n2"]) {
-          use(peer, "n3");
-          use("n3", peer);
-        }
-      };
       queue.after(200, () => {
         workload.ask(nodeOf(world, "n1"), [{ kind: "append", key: "key1", value: "one." }]);
       });
-      queue.after(300, () => eachWay((from, to) => network.block(from, to)));
+      queue.after(300, () => world.isolate(new Set(["n3"])));
       when(
         world,
         () => membersOf(world).length === 2,
         () => {
+          network.unblockAll();
           network.hold("n1", "n3");
-          eachWay((from, to) => network.unblock(from, to));
           when(
             world,
             () => shardAt(world, "n1")?.donor.status().length === 1,

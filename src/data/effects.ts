@@ -52,17 +52,15 @@ export class Effects implements Iterable<Effect> {
     else writer.copy(this.#memory, this.start, this.end);
   }
 
-  *[Symbol.iterator](): Generator<Effect> {
-    for (const cursor of this.#cursors()) yield cursor.effect;
+  [Symbol.iterator](): Iterator<Effect> {
+    const effects: Effect[] = [];
+    this.#forEach((cursor) => effects.push(cursor.effect));
+    return effects[Symbol.iterator]();
   }
 
   /** Calls `visit` with what each effect is and on which key; the key is empty for a flush. */
   forEachKey(visit: (kind: Effect["kind"], key: string) => void): void {
-    const cursor = this.#cursor();
-    for (let at = this.start; at < this.end; at = cursor.end) {
-      cursor.read(at);
-      visit(cursor.kind, cursor.kind === "flush" ? "" : cursor.key);
-    }
+    this.#forEach((cursor) => visit(cursor.kind, cursor.kind === "flush" ? "" : cursor.key));
   }
 
   /** Those that touch slots below `slot`; a flush touches all. */
@@ -70,12 +68,12 @@ export class Effects implements Iterable<Effect> {
     const kept = allocate(this.end - this.start);
     let bytes = 0;
     let length = 0;
-    for (const { memory, kind, start, keyStart, keyEnd, end } of this.#cursors()) {
-      if (kind !== "flush" && slotOfBytes(memory.bytes, keyStart, keyEnd) >= slot) continue;
+    this.#forEach(({ memory, kind, start, keyStart, keyEnd, end }) => {
+      if (kind !== "flush" && slotOfBytes(memory.bytes, keyStart, keyEnd) >= slot) return;
       copyBytes(memory, start, end, kept, bytes);
       bytes += end - start;
       length += 1;
-    }
+    });
     return length === 0 ? Effects.NONE : new Effects(kept.bytes, 0, bytes, length);
   }
 
@@ -84,16 +82,12 @@ export class Effects implements Iterable<Effect> {
     return [...this];
   }
 
-  /** One cursor, at each effect in turn. */
-  *#cursors(): Generator<EffectCursor> {
-    const cursor = this.#cursor();
+  /** Calls `visit` with one cursor, at each effect in turn. */
+  #forEach(visit: (cursor: EffectCursor) => void): void {
+    const cursor = new EffectCursor(this.#memory ?? memories.of(this.buffer));
     for (let at = this.start; at < this.end; at = cursor.end) {
       cursor.read(at);
-      yield cursor;
+      visit(cursor);
     }
-  }
-
-  #cursor(): EffectCursor {
-    return new EffectCursor(this.#memory ?? memories.of(this.buffer));
   }
 }

@@ -60,6 +60,15 @@ async function scrape(metrics: NodeMetrics): Promise<Map<string, number>> {
   );
 }
 
+function metricsOfNothing(): NodeMetrics {
+  return new NodeMetrics({
+    status: () => undefined,
+    links: () => [],
+    clients: () => 0,
+    disk: () => undefined,
+  });
+}
+
 describe("metrics", () => {
   it("show what the core and the links say, the same at each scrape", async () => {
     const metrics = new NodeMetrics({
@@ -112,12 +121,7 @@ describe("metrics", () => {
   });
 
   it("tell a loop that stalled from one that did not", async () => {
-    const metrics = new NodeMetrics({
-      status: () => undefined,
-      links: () => [],
-      clients: () => 0,
-      disk: () => undefined,
-    });
+    const metrics = metricsOfNothing();
     const lagMs = async (name: string): Promise<number> => {
       const samples = await scrape(metrics);
       return (samples.get(`nodejs_eventloop_lag_${name}_seconds`) ?? Number.NaN) * 1_000;
@@ -135,12 +139,7 @@ describe("metrics", () => {
   });
 
   it("count commands, commits, refusals and failovers", async () => {
-    const metrics = new NodeMetrics({
-      status: () => undefined,
-      links: () => [],
-      clients: () => 0,
-      disk: () => undefined,
-    });
+    const metrics = metricsOfNothing();
     metrics.tallyOf("set").answered(false, 0.2);
     metrics.tallyOf("set").answered(false, 300);
     metrics.tallyOf("get").answered(true, 100);

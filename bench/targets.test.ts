@@ -39,13 +39,19 @@ test("a target about what a study found is judged by its figures", () => {
   assert.deepEqual([memory?.measured, memory?.isMet], ["0.67", true]);
 });
 
-test("continuous integration fails below a floor, for wrong answers, and for what was not measured", () => {
+test("continuous integration fails below a floor, for wrong answers, too many bytes, and for what was not measured", () => {
   const good = sectionWith({ hothot3: [90], "redis-wait2": [100] });
   assert.deepEqual(belowFloors([good]), []);
   const slow = sectionWith({ hothot3: [1], "redis-wait2": [100] });
   assert.match(belowFloors([slow]).join(), /hothot3 set: 0.01/);
   const wrong = sectionWith({ hothot3: [90], "redis-wait2": [100] }, { errors: 1 });
   assert.match(belowFloors([wrong]).join(), /wrong answers/);
+  const sending = (bytesPerWrite: number): SectionResult => {
+    const section = sectionWith({ hothot3: [90] }, { bytesPerWrite });
+    return { ...section, results: section.results.map((each) => ({ ...each, cell: "set16" })) };
+  };
+  assert.deepEqual(belowFloors([sending(190)]), []);
+  assert.match(belowFloors([sending(280)]).join(), /3.5 times key and value/);
   assert.deepEqual(belowFloors([{ ...good, failures: ["hothot3: did not start"] }]), [
     "hothot3: did not start",
   ]);

@@ -334,7 +334,7 @@ function brief(message: Exclude<Message, { kind: "heartbeat" }>): string {
     case "copy-chunk":
       return `copy-chunk s${message.shard} e${message.epoch} ${message.records.length} keys${message.isLast ? ", last" : ""}`;
     case "forward":
-      return `forward s${message.shard} e${message.epoch} #${message.stamp.counter} ${JSON.stringify(message.request.commands)}`;
+      return `forward s${message.shard} e${message.epoch} #${message.counter} ${JSON.stringify(message.request.commands)}`;
     case "tail":
       return `tail s${message.shard} e${message.epoch} ${message.entries.length} entries`;
     default:

@@ -14,6 +14,7 @@ import { scenario as failedDisk } from "./failed-disk.ts";
 import { scenario as failedDisks } from "./failed-disks.ts";
 import { scenario as firstDiskWins } from "./first-disk-wins.ts";
 import { scenario as flappingPromotion } from "./flapping-promotion.ts";
+import { scenario as givenUp } from "./given-up.ts";
 import { scenario as halfAppliedRename } from "./half-applied-rename.ts";
 import { scenario as isolatedWins } from "./isolated-wins.ts";
 import { scenario as lateRemoval } from "./late-removal.ts";
@@ -66,6 +67,7 @@ export const SCENARIOS: readonly Scenario[] = [
   failedDisks,
   firstDiskWins,
   flappingPromotion,
+  givenUp,
   halfAppliedRename,
   isolatedWins,
   lateRemoval,

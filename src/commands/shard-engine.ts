@@ -3,16 +3,22 @@
 import { Bytes } from "../data/bytes.ts";
 import type { Command } from "../data/command.ts";
 import type { KeyRecord, SlotRecords } from "../data/effect.ts";
+import { EffectWriter } from "../data/effect-writer.ts";
 import type { Effects } from "../data/effects.ts";
 import { FIXED_HASH_KEY, type HashKey } from "../data/key-hash.ts";
 import { Keyspace, type SlotRange } from "../data/keyspace.ts";
 import { NULL_ARRAY, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
+import { Memories } from "../kit/memory.ts";
 import type { Outcome, Request, StateMachine, Watch } from "../replica/ports.ts";
 import { unknownCommand, wrongArity } from "./refusals.ts";
 import type { DataCommand } from "./spec.ts";
 import { arityMatches, commandOf, keyPlaces } from "./table.ts";
+
+/** Of plain requests, of whatever shard. */
+const plain = new EffectWriter();
+const memories = new Memories();
 
 export class ShardEngine implements StateMachine {
   readonly #keyspace: Keyspace;
@@ -30,6 +36,21 @@ export class ShardEngine implements StateMachine {
     keyspace.beginRun(seq, wallMs);
     const reply = this.#execute(request);
     return { reply, effects: keyspace.effects, readSeq: keyspace.readSeq };
+  }
+
+  isPlain({ commands, isTransaction }: Request): boolean {
+    const [args] = commands;
+    // Whatever follows the value may be a condition or an end.
+    return !isTransaction && args?.count === 3 && commandOf(args)?.name === "set";
+  }
+
+  plainEffect(request: Request): Effects | undefined {
+    const [args] = request.commands;
+    if (args === undefined || !this.isPlain(request)) return undefined;
+    const memory = memories.of(args.buffer);
+    plain.begin();
+    plain.set(memory, args.start(1), args.end(1), memory, args.start(2), args.end(2), 0);
+    return plain.take();
   }
 
   read(request: Request, wallMs: number): Outcome | undefined {

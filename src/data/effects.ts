@@ -3,11 +3,11 @@
  * are what a replica applies.
  */
 
-import type { ByteReader, ByteWriter } from "../kit/bytes.ts";
+import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
 import { slotOfBytes } from "../kit/crc16.ts";
 import { allocate, copyBytes, Memories, type Memory } from "../kit/memory.ts";
 import type { Effect } from "./effect.ts";
-import { EffectCursor, skipEffect } from "./effect-cursor.ts";
+import { EFFECT, EffectCursor, skipEffect } from "./effect-cursor.ts";
 
 /** Of entries that are gone through one after the other. */
 const memories = new Memories();
@@ -45,9 +45,24 @@ export class Effects implements Iterable<Effect> {
     return new Effects(reader.buffer, start, reader.at, length);
   }
 
+  /**
+   * One `set` without an end, as `writeBody` wrote it.
+   * @throws MalformedError
+   */
+  static readSet(reader: ByteReader): Effects {
+    const start = reader.at;
+    skipEffect(reader);
+    if (reader.buffer[start] !== EFFECT.set) throw new MalformedError("not a set");
+    return new Effects(reader.buffer, start, reader.at, 1);
+  }
+
   write(writer: ByteWriter): void {
     writer.varint(this.length);
-    if (this.length === 0) return;
+    if (this.length > 0) this.writeBody(writer);
+  }
+
+  /** As `write`, without the number of them. */
+  writeBody(writer: ByteWriter): void {
     if (this.#memory === undefined) writer.raw(this.buffer, this.start, this.end);
     else writer.copy(this.#memory, this.start, this.end);
   }

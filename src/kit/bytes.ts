@@ -237,15 +237,6 @@ export class ByteReader {
     return start;
   }
 
-  /** Goes over these bytes if they come next. @returns whether they did. */
-  skips(bytes: Buffer): boolean {
-    const { length } = bytes;
-    if (this.left < length) return false;
-    for (let i = 0; i < length; i++) if (this.buffer[this.#at + i] !== bytes[i]) return false;
-    this.#at += length;
-    return true;
-  }
-
   string(): string {
     const length = this.count(1);
     const start = this.#at;

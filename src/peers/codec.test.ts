@@ -20,7 +20,9 @@ import {
 } from "../data/reply.ts";
 import type { Configuration } from "../replica/configuration.ts";
 import { EntryBatch } from "../replica/entry-batch.ts";
+import { Issuers } from "../replica/issuers.ts";
 import type { Entry, Heartbeat, Message, ShardBeat, Stamp } from "../replica/messages.ts";
+import type { Request } from "../replica/ports.ts";
 import { FRAME_BYTES_MAX, FrameDecoder, FrameEncoder } from "./codec.ts";
 import { PeerProtocolError } from "./errors.ts";
 
@@ -90,13 +92,26 @@ const stamp: fc.Arbitrary<Stamp> = fc
   .tuple(fc.record({ node, incarnation: fc.nat({ max: 2 ** 48 - 1 }) }), counters)
   .map(([origin, numbers]) => ({ ...origin, ...numbers }));
 
-const entry: fc.Arbitrary<Entry> = fc.record({
-  seq: natural,
-  epoch: natural,
-  stamp: fc.option(stamp, { nil: undefined }),
-  reply,
-  effects: fc.array(effect, { maxLength: 4 }).map(effectsOf),
-});
+const entry: fc.Arbitrary<Entry> = fc.oneof(
+  fc.record({
+    seq: natural,
+    epoch: natural,
+    stamp: fc.option(stamp, { nil: undefined }),
+    reply,
+    effects: fc.array(effect, { maxLength: 4 }).map(effectsOf),
+    form: fc.constant(undefined),
+  }),
+  fc
+    .record({ seq: natural, epoch: natural, stamp, key: binary, value: binary, isStub: flag })
+    .map(({ seq, epoch, stamp, key, value, isStub }) => ({
+      seq,
+      epoch,
+      stamp,
+      reply: OK,
+      effects: isStub ? Effects.NONE : effectsOf([{ kind: "set", key, value, expireAtMs: 0 }]),
+      form: isStub ? ("stub" as const) : ("plain" as const),
+    })),
+);
 const entries: fc.Arbitrary<EntryBatch> = fc
   .tuple(fc.array(entry, { maxLength: 4 }), fc.integer({ min: 1, max: 2 ** 52 }))
   .map(([all, firstSeq]) =>
@@ -160,6 +175,25 @@ const configuration: fc.Arbitrary<Configuration> = fc
 
 const head = { shard, epoch: natural };
 
+const request: fc.Arbitrary<Request> = fc.oneof(
+  fc.record({
+    commands: fc.array(fc.array(binary, { minLength: 1, maxLength: 5 }).map(Command.from), {
+      maxLength: 3,
+    }),
+    isTransaction: flag,
+    isWrite: flag,
+    watched: fc.array(fc.record({ key: binary, version: natural }), { maxLength: 3 }),
+  }),
+  fc
+    .record({ name: fc.constantFrom("set", "SET", "del", ""), others: fc.array(binary) })
+    .map(({ name, others }) => ({
+      commands: [Command.of(name, ...others)],
+      isTransaction: false,
+      isWrite: true,
+      watched: [],
+    })),
+);
+
 const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: K }>> } = {
   heartbeat: fc.record({
     kind: fc.constant("heartbeat"),
@@ -203,19 +237,9 @@ const messages: { [K in Message["kind"]]: fc.Arbitrary<Extract<Message, { kind: 
   }),
   fetch: fc.record({ kind: fc.constant("fetch"), ...head, fromSeq: natural }),
   tail: fc.record({ kind: fc.constant("tail"), ...head, entries }),
-  forward: fc.record({
-    kind: fc.constant("forward"),
-    ...head,
-    stamp,
-    request: fc.record({
-      commands: fc.array(fc.array(binary, { minLength: 1, maxLength: 5 }).map(Command.from), {
-        maxLength: 3,
-      }),
-      isTransaction: flag,
-      isWrite: flag,
-      watched: fc.array(fc.record({ key: binary, version: natural }), { maxLength: 3 }),
-    }),
-  }),
+  forward: fc
+    .tuple(counters, fc.record({ kind: fc.constant("forward" as const), ...head, request }))
+    .map(([numbers, forward]) => ({ ...forward, ...numbers })),
   answer: fc.record({ kind: fc.constant("answer"), ...head, counter: natural, reply }),
   redirect: fc.record({ kind: fc.constant("redirect"), ...head, counter: natural }),
   "fetch-configuration": fc.record({ kind: fc.constant("fetch-configuration") }),
@@ -358,10 +382,10 @@ describe("peer codec", () => {
   });
 
   it("refuses a stamp that nobody can have in flight, for memory is taken up to it", () => {
-    const stamp = { node: "n1", incarnation: 1, counter: 2 ** 40, doneBelow: 1 };
     const commands = [Command.of("get", "k")];
     const request = { commands, watched: [], isTransaction: false, isWrite: false };
-    const forward = { kind: "forward", shard: 0, epoch: 1, stamp, request } as const;
+    const stamp = { counter: 2 ** 40, doneBelow: 1 };
+    const forward = { kind: "forward", shard: 0, epoch: 1, ...stamp, request } as const;
     assert.throws(() => decode([encode([forward])]), { code: "malformed" });
   });
 
@@ -430,6 +454,97 @@ describe("peer codec", () => {
     );
     encoder.append(small);
     assertSame(decode([encoder.bytes()]), [small, small]);
+  });
+
+  it("makes many small messages one frame, and gives a large one its own", () => {
+    const framesOf = (list: readonly Message[]): number => {
+      const bytes = encode(list);
+      let frames = 0;
+      for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32LE(at)) frames += 1;
+      return frames;
+    };
+    const small: Message = { kind: "acks", acks: [{ shard: 1, epoch: 2, seq: 3 }] };
+    const large: Message = {
+      kind: "answer",
+      shard: 1,
+      epoch: 2,
+      counter: 3,
+      reply: "x".repeat(50_000),
+    };
+    assert.equal(framesOf(Array<Message>(1_000).fill(small)), 1);
+    assert.equal(framesOf([large, large, small, small]), 3);
+  });
+
+  it("says what a frame has said before only once, and again in the next", () => {
+    const write = (key: string): Message => ({
+      kind: "forward",
+      shard: 1,
+      epoch: 2,
+      counter: 300,
+      doneBelow: 299,
+      request: {
+        commands: [Command.of("SET", key, "value")],
+        isTransaction: false,
+        isWrite: true,
+        watched: [],
+      },
+    });
+    const [one, other] = [write("a"), write("b")];
+    const alone = encode([one]).length;
+    // Neither a length for the frame nor the name, with its own.
+    assert.equal(encode([one, other]).length, 2 * alone - 4 - 4);
+    const encoder = new FrameEncoder();
+    encoder.append(one);
+    encoder.reset(true);
+    encoder.append(other);
+    assertSame(decode([encoder.bytes()]), [other]);
+  });
+
+  it("refuses what leans on something that was never said", () => {
+    const untold = {
+      // A write of shard 1, epoch 2, counter 3, with one argument behind a name that none before it had.
+      "the name of a command": [21, 1, 2, 3, 0, 2, 1, 0x61],
+      // An append of shard 1, epoch 2, from seq 5 on, of nothing, at the time of the one before it.
+      "a time": [2, 1, 2, 5, 0, 1 | 2 | 4 | 8, 1],
+      // A tail of shard 1, epoch 2, seq 5: one entry of epoch 2, whose stamp is of the process with the number 7.
+      "who has a number": [7, 1, 2, 5, 1, 1 | 2, 7, 2, 3, 0, 0, 0],
+    };
+    for (const payload of Object.values(untold)) {
+      const header = Buffer.alloc(4);
+      header.writeUInt32LE(payload.length, 0);
+      assert.throws(() => decode([header, Buffer.from(payload)]), { code: "malformed" });
+    }
+  });
+
+  it("tells again what was told in a message that was taken back", () => {
+    const encoder = new FrameEncoder(500);
+    const entries = (valueBytes: number): EntryBatch =>
+      EntryBatch.of(
+        [
+          {
+            seq: 1,
+            epoch: 2,
+            stamp: { node: "n1", incarnation: 5, counter: 1, doneBelow: 1 },
+            reply: OK,
+            effects: effectsOf([
+              { kind: "set", key: "key", value: "v".repeat(valueBytes), expireAtMs: 0 },
+            ]),
+            form: "plain",
+          },
+        ],
+        issuers,
+      );
+    const issuers = new Issuers();
+    const tail = (valueBytes: number): Message => ({
+      kind: "tail",
+      shard: 1,
+      epoch: 2,
+      entries: entries(valueBytes),
+    });
+    assert.throws(() => encoder.append(tail(1_000)), { code: "frame-too-large" });
+    // It fits in beside the first no more, but alone.
+    for (const bytes of [100, 400]) encoder.append(tail(bytes));
+    assertSame(decode([encoder.bytes()]), [tail(100), tail(400)]);
   });
 
   it("decodes a large frame from many small chunks in linear time", () => {

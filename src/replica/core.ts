@@ -22,6 +22,7 @@ import { Failovers } from "./failovers.ts";
 import { Handovers } from "./handovers.ts";
 import { giveCommands, Holdings } from "./holdings.ts";
 import { type Counters, type NodeHost, noCounts, type Unwritten } from "./host.ts";
+import { Issuers } from "./issuers.ts";
 import type { JournalItem } from "./journal.ts";
 import { MemberHistory } from "./member-history.ts";
 import type { Ack, Message } from "./messages.ts";
@@ -86,6 +87,7 @@ export class Core implements CoreSurface, NodeHost {
 
   readonly isFresh: boolean;
   readonly readBalancer: ReadBalancer;
+  readonly issuers = new Issuers();
   readonly lost = new Set<NodeId>();
   journaled = 0;
   savedItems = 0;

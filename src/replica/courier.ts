@@ -4,12 +4,12 @@
  */
 
 import type { Command } from "../data/command.ts";
-import type { Reply } from "../data/reply.ts";
+import { OK, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
-import type { Stamp } from "./messages.ts";
+import type { Entry, Stamp } from "./messages.ts";
 import { hasEarlierWrite, hasLaterWrite, NONE, Pending, Session, waitingFrom } from "./pending.ts";
 import type { Outcome, Request } from "./ports.ts";
 import {
@@ -263,11 +263,13 @@ export class Courier {
     pending.mayHaveRun = true;
     if (!this.#shard.isMember) pending.wasSentBlind = true;
     this.#host.counters.forwarded += 1;
+    const { counter, doneBelow } = this.#stamp(pending);
     this.#host.send(pending.target, {
       kind: "forward",
       shard: this.#shard.id,
       epoch: this.#shard.epoch,
-      stamp: this.#stamp(pending),
+      counter,
+      doneBelow,
       request: pending.operation.request,
     });
   }
@@ -350,6 +352,19 @@ export class Courier {
   }
 
   // ---------------------------------------------------------------- what the shard tells
+
+  /**
+   * What a stub stands for. A stamp names one command for ever (R10), so it is the same whatever has happened since.
+   * @returns undefined if this node waits for no answer to it any more.
+   */
+  wholeOf(stub: Entry): Entry | undefined {
+    const { seq, epoch, stamp } = stub;
+    const isOwn = stamp?.node === this.#host.nodeId && stamp.incarnation === this.#host.incarnation;
+    const pending = isOwn ? this.#stamped.get(stamp.counter) : undefined;
+    if (pending === undefined) return undefined;
+    const effects = this.#shard.plainEffect(pending.operation.request);
+    return effects && { seq, epoch, stamp, reply: OK, effects, form: "plain" };
+  }
 
   /** An entry with one of this node's stamps has come with the log. */
   ordered(counter: number, seq: number, reply: Reply): void {

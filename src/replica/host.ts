@@ -2,6 +2,7 @@
 
 import type { Reply } from "../data/reply.ts";
 import type { Configuration, Incarnation, NodeId, Settings, ShardId } from "./configuration.ts";
+import type { Issuers } from "./issuers.ts";
 import type { JournalItem } from "./journal.ts";
 import type { Ack, Message } from "./messages.ts";
 import type { Mutant } from "./mutants.ts";
@@ -49,6 +50,8 @@ export interface Host {
   readonly settings: Settings;
   readonly counters: Counters;
   readonly readBalancer: ReadBalancer;
+  /** The numbers that the node's logs use. */
+  readonly issuers: Issuers;
   /** The node hands over all that it can: it is to end, or its disk has failed. */
   readonly isDraining: boolean;
   /** The node's disk has failed: what the log takes from here on will not be on it. */

@@ -8,7 +8,7 @@ import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
 import type { Host } from "./host.ts";
 import type { Forward, Stamp } from "./messages.ts";
-import type { Outcome } from "./ports.ts";
+import type { Outcome, Request } from "./ports.ts";
 import { NO_DISK, NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import type { ShardView } from "./shard-view.ts";
 
@@ -22,7 +22,7 @@ interface Waiting {
 }
 
 interface Incoming {
-  readonly from: NodeId;
+  readonly stamp: Stamp;
   readonly message: Forward;
 }
 
@@ -50,7 +50,7 @@ export class Inbox {
 
   /** What came over a link that is gone is sent again; answers to the old copies would overtake those to the new. */
   disconnected(peer: NodeId): void {
-    this.#waiting = this.#waiting.filter(({ from }) => from !== peer);
+    this.#waiting = this.#waiting.filter(({ stamp }) => stamp.node !== peer);
     this.#readAfter.delete(peer);
     for (const [seq, answers] of this.#answers.entries()) {
       const others = answers.filter(({ stamp }) => stamp.node !== peer);
@@ -62,21 +62,25 @@ export class Inbox {
   receive(from: NodeId, message: Forward): void {
     const { epoch, isPrimary, isMember } = this.#shard;
     if (message.epoch < epoch) return;
+    const incarnation = this.#host.linkedIncarnation(from);
+    if (incarnation === undefined) return;
+    const { counter, doneBelow } = message;
+    const stamp = { node: from, incarnation, counter, doneBelow };
     if (message.epoch > epoch) {
-      if (this.#waiting.length < EARLY_FORWARDS_MAX) this.#waiting.push({ from, message });
+      if (this.#waiting.length < EARLY_FORWARDS_MAX) this.#waiting.push({ stamp, message });
       return;
     }
     if (!isPrimary && (message.request.isWrite || !isMember)) return;
-    if (this.#waiting.length === 0 && this.#canRun) this.#runOne(from, message);
-    else this.#waiting.push({ from, message });
+    if (this.#waiting.length === 0 && this.#canRun) this.#runOne(stamp, message.request);
+    else this.#waiting.push({ stamp, message });
   }
 
   /** Runs what has waited, as far as the shard can order now. */
   run(): void {
     let done = 0;
-    for (const { from, message } of this.#waiting) {
+    for (const { stamp, message } of this.#waiting) {
       if (!this.#canRun || message.epoch > this.#shard.epoch) break;
-      this.#runOne(from, message);
+      this.#runOne(stamp, message.request);
       done += 1;
     }
     if (done > 0) this.#waiting.splice(0, done);
@@ -87,13 +91,10 @@ export class Inbox {
     return this.#shard.isPrimary ? this.#shard.canOrder : this.#shard.serves;
   }
 
-  #runOne(from: NodeId, message: Forward): void {
+  #runOne(stamp: Stamp, request: Request): void {
     const shard = this.#shard;
-    const { stamp, request } = message;
-    // What a dead predecessor of the forwarder sent concerns nobody.
-    if (this.#host.linkedIncarnation(from) !== stamp.incarnation || stamp.node !== from) return;
     if (!shard.isPrimary) {
-      this.#readForOther(from, message);
+      this.#readForOther(stamp, request);
       return;
     }
     const found = shard.findStamp(stamp);
@@ -124,14 +125,14 @@ export class Inbox {
     const outcome = shard.execute(request, stamp, undefined);
     if (!request.isWrite) this.#answerRead(stamp, outcome, outcome.seq);
     // An in-sync member sees its own stamp in the log.
-    else if (!this.#isMember(from)) this.#answerAt(stamp, outcome.seq, outcome.reply, true);
+    else if (!this.#isMember(stamp.node)) this.#answerAt(stamp, outcome.seq, outcome.reply, true);
   }
 
-  #readForOther(from: NodeId, { stamp, request }: Forward): void {
+  #readForOther(stamp: Stamp, request: Request): void {
     const { id: shard, epoch } = this.#shard;
     const outcome = this.#shard.read(request);
     if (outcome !== undefined) this.#answerRead(stamp, outcome, 0);
-    else this.#host.send(from, { kind: "redirect", shard, epoch, counter: stamp.counter });
+    else this.#host.send(stamp.node, { kind: "redirect", shard, epoch, counter: stamp.counter });
   }
 
   /** An entry is committed: tells those who wait for it. */

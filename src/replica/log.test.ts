@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { effectsOf } from "../data/effect-writer.ts";
+import { Effects } from "../data/effects.ts";
+import { OK } from "../data/reply.ts";
+import { ISSUERS_MAX, Issuers } from "./issuers.ts";
 import { Log } from "./log.ts";
 import type { Entry } from "./messages.ts";
 
@@ -19,6 +22,7 @@ function entryOf(seq: number, valueBytes: number): Entry {
         expireAtMs: seq % 5 === 0 ? 1_000 + seq : 0,
       },
     ]),
+    form: undefined,
   };
 }
 
@@ -156,4 +160,80 @@ test("two logs with one past go on apart", () => {
     [...other.slice(51, Number.POSITIVE_INFINITY)],
     all.map((seq) => entryOf(seq, seq <= 300 ? 100 : 20)),
   );
+});
+
+/** What `SET` made of who is asked for, in turn with what is not plain. */
+function plainOf(seq: number, incarnation: number, valueBytes = 20): Entry {
+  const value = String(seq % 10).repeat(valueBytes);
+  return {
+    seq,
+    epoch: 300,
+    stamp: { node: "n1", incarnation, counter: 1_000 + seq, doneBelow: 900 + seq },
+    reply: OK,
+    effects: effectsOf([{ kind: "set", key: `key:${seq}`, value, expireAtMs: 0 }]),
+    form: "plain",
+  };
+}
+
+test("who asked for plain entries gets stubs of them, and of no others", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ incarnation: fc.nat(3), isPlain: fc.boolean(), bytes: fc.nat(9_000) }), {
+        minLength: 1,
+        maxLength: 30,
+      }),
+      fc.nat(30),
+      (parts, afterSeq) => {
+        const issuers = new Issuers();
+        const log = new Log(issuers);
+        const model = parts.map(({ incarnation, isPlain, bytes }, index) => {
+          const entry = plainOf(index + 1, incarnation, bytes);
+          return isPlain ? entry : { ...entry, form: undefined };
+        });
+        for (const entry of model) log.append(entry);
+        const issuer = issuers.numberOf("n1", 1) ?? assert.fail();
+        assertSame(
+          [...log.slice(1, Number.POSITIVE_INFINITY, { issuer, afterSeq })],
+          model.map((entry) => {
+            const isStub =
+              entry.form === "plain" && entry.stamp?.incarnation === 1 && entry.seq > afterSeq;
+            return isStub ? { ...entry, effects: Effects.NONE, form: "stub" as const } : entry;
+          }),
+        );
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test("a log puts its own numbers into the bytes of another's entries", () => {
+  const [theirs, ours] = [new Issuers(), new Issuers()];
+  const [log, other] = [new Log(theirs), new Log(ours)];
+  ours.numberOf("n9", 9);
+  const entries = Array.from({ length: 100 }, (_, index) => plainOf(index + 1, index % 5));
+  for (const entry of entries) log.append(entry);
+  const batch = log.slice(1, Number.POSITIVE_INFINITY);
+  for (let index = 0; index < batch.length; index += 1) {
+    other.append(batch.entry(index), batch.bytes(index));
+  }
+  assert.notEqual(ours.find("n1", 0), theirs.find("n1", 0));
+  assertSame([...other.slice(1, Number.POSITIVE_INFINITY)], entries);
+});
+
+test("who finds no number left is named in full", () => {
+  const [theirs, ours] = [new Issuers(), new Issuers()];
+  const [log, other] = [new Log(theirs), new Log(ours)];
+  // The other log has given all its numbers to others before.
+  for (let number = 0; number < ISSUERS_MAX; number += 1) ours.numberOf("n2", number);
+  assert.equal(ours.numberOf("n1", 1), undefined);
+  const entries = Array.from({ length: 2 * ISSUERS_MAX }, (_, index) => plainOf(index + 1, index));
+  for (const entry of entries) log.append(entry);
+  const batch = log.slice(1, Number.POSITIVE_INFINITY);
+  assertSame([...batch], entries);
+  assert.equal(batch.issuersUsed().length, ISSUERS_MAX);
+  for (let index = 0; index < batch.length; index += 1) {
+    other.append(batch.entry(index), batch.bytes(index));
+  }
+  assertSame([...other.slice(1, Number.POSITIVE_INFINITY)], entries);
+  assert.equal(other.slice(1, Number.POSITIVE_INFINITY).issuersUsed().length, 0);
 });

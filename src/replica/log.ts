@@ -5,7 +5,8 @@ import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter } from "../kit/bytes.ts";
 import { allocate, Memories, type Memory } from "../kit/memory.ts";
 import { EntryBatch } from "./entry-batch.ts";
-import { readEntry, writeEntry } from "./entry-codec.ts";
+import { isPlainOf, numberIn, readEntry, renumber, writeEntry, writeStub } from "./entry-codec.ts";
+import { Issuers } from "./issuers.ts";
 import type { Entry, EpochRow } from "./messages.ts";
 
 /** Rows of the epoch table that are kept. A replica that was away for more epochs is copied whole. */
@@ -19,6 +20,14 @@ const FIRST_PLACES = 64;
 const SPARE_MAX = 4;
 
 const writer = new ByteWriter();
+
+/** Plain entries of which a receiver needs no more than a stub, for it asked for them itself. */
+export interface Stubs {
+  /** Its number. */
+  readonly issuer: number;
+  /** Entries up to this one are sent whole. */
+  readonly afterSeq: number;
+}
 
 /**
  * Entries in order without a gap, from `firstSeq` to `lastSeq`, as their bytes: thousands of objects that live for seconds
@@ -51,6 +60,12 @@ export class Log {
   /** What was asked for last: every peer asks for the same. */
   #slice: EntryBatch | undefined;
   #epochs: EpochRow[] = [];
+  #issuers: Issuers;
+
+  /** @param issuers the node's numbers. */
+  constructor(issuers: Issuers = new Issuers()) {
+    this.#issuers = issuers;
+  }
 
   /** Seq of the last entry, cut or not; 0 for an empty log. */
   get lastSeq(): number {
@@ -72,8 +87,9 @@ export class Log {
     return this.#epochs.at(-1)?.epoch ?? 0;
   }
 
-  /** @param encoded the entry's bytes, where there are some already. */
-  append(entry: Entry, encoded?: Bytes): void {
+  /** @param given the entry's bytes, where there are some already, with whosever numbers. */
+  append(entry: Entry, given?: Bytes): void {
+    assert(entry.form !== "stub", "a log has whole entries");
     assert(entry.seq === this.#lastSeq + 1, "the log has no gaps");
     const epoch = this.lastEpoch;
     assert(entry.epoch >= epoch, "epochs grow along the log");
@@ -81,15 +97,23 @@ export class Log {
       this.#epochs.push({ epoch: entry.epoch, firstSeq: entry.seq });
       if (this.#epochs.length > EPOCHS_KEPT) this.#epochs.shift();
     }
+    const { stamp } = entry;
+    let encoded = given;
+    let number: number | undefined;
+    if (encoded !== undefined && numberIn(encoded.buffer, encoded.start) !== undefined) {
+      number = stamp && this.#issuers.numberOf(stamp.node, stamp.incarnation);
+      if (number === undefined) encoded = undefined;
+    }
     if (encoded === undefined) {
       writer.reset(true);
-      writeEntry(writer, entry);
+      writeEntry(writer, entry, this.#issuers);
     }
     const length = encoded?.length ?? writer.length;
     const chunk = this.#room(length);
     const at = this.#end % CHUNK_BYTES;
     if (encoded === undefined) writer.copyTo(chunk, at);
     else this.#sources.copy(encoded.buffer, encoded.start, encoded.end, chunk, at);
+    if (number !== undefined) renumber(chunk.bytes, at, number);
     this.#lastSeq = entry.seq;
     if (this.#lastSeq - this.#firstSeq >= this.#starts.length) this.#grow();
     const place = entry.seq & (this.#starts.length - 1);
@@ -119,6 +143,13 @@ export class Log {
     return this.#chunks[Math.floor(position / CHUNK_BYTES) - this.#firstChunk];
   }
 
+  /** The chunk of the entry that begins at `start`. */
+  #chunkOf(start: number): Memory {
+    const chunk = this.#chunkAt(start);
+    assert(chunk !== undefined, "an entry begins in a chunk");
+    return chunk;
+  }
+
   #grow(): void {
     const size = this.#starts.length * 2;
     const starts = new Float64Array(size);
@@ -143,7 +174,7 @@ export class Log {
   at(seq: number): Entry | undefined {
     if (seq < this.#firstSeq || seq > this.#lastSeq) return undefined;
     const bytes = this.#copy(seq, 1, this.#lengthOf(seq));
-    return readEntry(new ByteReader(bytes, 0, bytes.length), seq);
+    return readEntry(new ByteReader(bytes, 0, bytes.length), seq, this.#issuers);
   }
 
   /** @param length of so many entries from `fromSeq` on, bytes. */
@@ -157,8 +188,7 @@ export class Log {
         if (this.#startOf(seq) !== end || end % CHUNK_BYTES === 0) break;
         end += this.#lengthOf(seq);
       }
-      const chunk = this.#chunkAt(start);
-      assert(chunk !== undefined, "an entry begins in a chunk");
+      const chunk = this.#chunkOf(start);
       const offset = start % CHUNK_BYTES;
       at += chunk.bytes.copy(copy, at, offset, offset + end - start);
     }
@@ -171,8 +201,11 @@ export class Log {
     return this.#lengthOf(seq) + PLACE_BYTES;
   }
 
-  /** The entries from `fromSeq` to the end, as far as about `bytesMax` bytes and at least one. */
-  slice(fromSeq: number, bytesMax: number): EntryBatch {
+  /**
+   * The entries from `fromSeq` to the end, as far as about `bytesMax` bytes and at least one.
+   * @param stubs of which of the plain ones a stub is enough.
+   */
+  slice(fromSeq: number, bytesMax: number, stubs?: Stubs): EntryBatch {
     assert(fromSeq >= this.#firstSeq, "only what is held can be sent");
     let count = 0;
     let bytes = 0;
@@ -182,13 +215,44 @@ export class Log {
       count += 1;
       bytes += length;
     }
+    if (stubs !== undefined && this.#hasStub(fromSeq, count, stubs)) {
+      return this.#withStubs(fromSeq, count, stubs);
+    }
     const last = this.#slice;
     if (last !== undefined && last.firstSeq === fromSeq && last.length === count) return last;
     const copy = this.#copy(fromSeq, count, bytes);
-    const batch = new EntryBatch(fromSeq, count, new Bytes(copy, 0, bytes));
+    const encoded = new Bytes(copy, 0, bytes);
+    const batch = new EntryBatch(fromSeq, count, encoded, this.#issuers);
     // A long one is a learner's.
     this.#slice = bytes <= CHUNK_BYTES ? batch : undefined;
     return batch;
+  }
+
+  #hasStub(fromSeq: number, count: number, stubs: Stubs): boolean {
+    for (let seq = fromSeq; seq < fromSeq + count; seq += 1) {
+      if (this.#isStub(seq, stubs)) return true;
+    }
+    return false;
+  }
+
+  #isStub(seq: number, { issuer, afterSeq }: Stubs): boolean {
+    if (seq <= afterSeq) return false;
+    const start = this.#startOf(seq);
+    return isPlainOf(this.#chunkOf(start).bytes, start % CHUNK_BYTES, issuer);
+  }
+
+  #withStubs(fromSeq: number, count: number, stubs: Stubs): EntryBatch {
+    writer.reset(true);
+    for (let seq = fromSeq; seq < fromSeq + count; seq += 1) {
+      const start = this.#startOf(seq);
+      const chunk = this.#chunkOf(start);
+      const at = start % CHUNK_BYTES;
+      if (this.#isStub(seq, stubs)) writeStub(writer, chunk, at);
+      else writer.copy(chunk, at, at + this.#lengthOf(seq));
+    }
+    const copy = Buffer.from(writer.bytes());
+    const encoded = new Bytes(copy, 0, copy.length);
+    return new EntryBatch(fromSeq, count, encoded, this.#issuers);
   }
 
   /** Epoch in which `seq` was ordered, also if it is cut; 0 for seq 0, undefined past the end or before the table. */
@@ -230,6 +294,7 @@ export class Log {
    * bytes; what comes next goes into chunks of its own.
    */
   inherit(log: Log): void {
+    this.#issuers = log.#issuers;
     this.#chunks = [...log.#chunks];
     this.#firstChunk = log.#firstChunk;
     this.#end = Math.ceil(log.#end / CHUNK_BYTES) * CHUNK_BYTES;

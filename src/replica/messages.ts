@@ -26,6 +26,11 @@ export interface Entry {
   /** What the stamp's client is to be told. */
   readonly reply: Reply;
   readonly effects: Effects;
+  /**
+   * `plain`: what a `SET key value` makes whatever the state is, the reply OK and one effect. `stub`: the same on its way to
+   * who gave the stamp, without reply and effect, for its request says them. Undefined for everything else.
+   */
+  readonly form?: "plain" | "stub" | undefined;
 }
 
 /** One shard's part of a heartbeat. */
@@ -145,7 +150,9 @@ export interface Forward {
   readonly kind: "forward";
   readonly shard: ShardId;
   readonly epoch: number;
-  readonly stamp: Stamp;
+  /** Of the command's stamp; the rest of it is who sends this. */
+  readonly counter: number;
+  readonly doneBelow: number;
   readonly request: Request;
 }
 

@@ -33,6 +33,7 @@ export const MUTANTS = {
   "late-answer": "R7: a member accepts the old epoch's entries after it has told its position",
   "start-is-committed": "R7: what came before an epoch counts as committed when the epoch starts",
   "trusts-old-logs": "R8: a returning replica's log counts as a prefix whatever its epochs are",
+  "stubs-all": "R10: who has given up a command is sent no more of it than a stub, again and again",
   "cuts-unsent": "R8: a primary cuts from its log what it has yet to send to a learner",
   "dirty-snapshot": "R9: what a copy held uncommitted counts as committed",
   "unfiltered-copy": "R9: a learner gets effects on slots that are not copied yet",

@@ -29,6 +29,8 @@ export class PeerView {
   lacksDisk = false;
   /** At the primary: last seq of the stream that was sent; the stream is broken while undefined. */
   sentSeq: number | undefined;
+  /** At the primary: what follows this seq in the stream may come as stubs; what was ordered before the stream began comes whole. */
+  stubsAfterSeq = Number.POSITIVE_INFINITY;
   /** At the primary: since when it has not echoed, to remove a live member. */
   evictingSinceMs: number | undefined;
 
@@ -37,6 +39,13 @@ export class PeerView {
     this.node = node;
     this.heardMs = nowMs;
     this.hearsAtMs = nowMs;
+    this.ackMovedMs = nowMs;
+  }
+
+  /** At the primary: the stream begins, or begins again, behind `seq`; what the log holds by now, up to `lastSeq`, comes whole. */
+  beginStream(seq: number, lastSeq: number, nowMs: number): void {
+    this.sentSeq = seq;
+    this.stubsAfterSeq = lastSeq;
     this.ackMovedMs = nowMs;
   }
 

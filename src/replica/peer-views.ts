@@ -210,8 +210,7 @@ export class PeerViews {
     if (beat.startedEpoch !== shard.epoch || view.ackSeq >= view.sentSeq) return;
     if (now.monoMs - view.ackMovedMs < 4 * settings.heartbeatMs) return;
     if (view.ackSeq + 1 < shard.log.firstSeq) return;
-    view.sentSeq = Math.max(view.ackSeq, shard.startSeq);
-    view.ackMovedMs = now.monoMs;
+    view.beginStream(Math.max(view.ackSeq, shard.startSeq), shard.log.lastSeq, now.monoMs);
     this.#host.counters.resent += 1;
   }
 }

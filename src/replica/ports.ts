@@ -46,6 +46,12 @@ export interface StateMachine {
    */
   run(request: Request, seq: number, wallMs: number): Outcome;
 
+  /** Whether the request's effects are the same whatever the state is, provided that it has but one: `SET key value`. */
+  isPlain(request: Request): boolean;
+
+  /** That one effect, valid until the next is asked for; undefined if the request is not plain. */
+  plainEffect(request: Request): Effects | undefined;
+
   /**
    * Runs a request that only reads.
    * @returns undefined if a key that it names is past its time at `wallMs`: then only the primary may answer (R11).

@@ -1,6 +1,7 @@
 /** What those who bring commands to a shard, its courier and its inbox, need of it. What each does is said in `Shard`. */
 
 import type { Command } from "../data/command.ts";
+import type { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
 import type { Stamp } from "./messages.ts";
@@ -29,6 +30,7 @@ export interface ShardView {
   read(request: Request): Outcome | undefined;
   readCommitted(command: Command): Reply | undefined;
   readAsLogged(request: Request): Outcome | undefined;
+  plainEffect(request: Request): Effects | undefined;
   waitSeq(readSeq: number): number;
   /** Whether a write may not be ordered now, because the shard may be divided between what it touches (R16). */
   wouldTear(request: Request): boolean;

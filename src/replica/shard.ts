@@ -8,7 +8,7 @@
 import type { Bytes } from "../data/bytes.ts";
 import type { Command } from "../data/command.ts";
 import { Effects } from "../data/effects.ts";
-import type { Reply } from "../data/reply.ts";
+import { OK, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import {
   type Incarnation,
@@ -27,7 +27,7 @@ import type { Host } from "./host.ts";
 import { Inbox } from "./inbox.ts";
 import type { Checkpoint } from "./journal.ts";
 import { Learner } from "./learner.ts";
-import { Log } from "./log.ts";
+import { Log, type Stubs } from "./log.ts";
 import type { Ack, Append, Entry, Stamp } from "./messages.ts";
 import { OwnCopy } from "./own-copy.ts";
 import type { PeerView } from "./peer-view.ts";
@@ -54,7 +54,7 @@ export class Shard {
   isHolder = false;
   /** In-sync members other than this node. */
   otherMembers: readonly Member[] = [];
-  readonly log = new Log();
+  readonly log: Log;
   readonly stamps = new Stamps();
   readonly clock: PrimaryClock;
   readonly views: PeerViews;
@@ -94,6 +94,7 @@ export class Shard {
     this.#createMachine = createMachine;
     this.id = record.id;
     this.record = { ...record, epoch: 0, inSync: [] };
+    this.log = new Log(host.issuers);
     this.clock = new PrimaryClock(host, this);
     this.views = new PeerViews(host, this);
     this.takeover = new Takeover(host, this);
@@ -327,9 +328,14 @@ export class Shard {
       if (!request.isWrite || isAnswered) return ordered(outcome, 0);
     }
     if (request.isWrite || this.#host.mutant === "remembers-reads") {
-      this.#order(stamp, outcome.reply, outcome.effects);
+      const isPlain =
+        stamp !== undefined &&
+        outcome.reply === OK &&
+        outcome.effects.length === 1 &&
+        this.machine.isPlain(request);
+      this.#order(stamp, outcome.reply, outcome.effects, isPlain ? "plain" : undefined);
     } else {
-      this.#order(undefined, null, outcome.effects);
+      this.#order(undefined, null, outcome.effects, undefined);
     }
     return ordered(outcome, seq);
   }
@@ -339,10 +345,10 @@ export class Shard {
     return this.#host.mutant === "no-stamp-check" ? undefined : this.stamps.find(stamp);
   }
 
-  #order(stamp: Stamp | undefined, reply: Reply, effects: Effects): void {
+  #order(stamp: Stamp | undefined, reply: Reply, effects: Effects, form: Entry["form"]): void {
     assert(this.isPrimary && this.isStarted, "only the primary of a started epoch orders");
     const seq = this.log.lastSeq + 1;
-    this.#append({ seq, epoch: this.epoch, stamp, reply, effects });
+    this.#append({ seq, epoch: this.epoch, stamp, reply, effects, form });
     this.#host.counters.ordered += 1;
     this.#host.touch(this.id);
   }
@@ -368,10 +374,10 @@ export class Shard {
 
   /**
    * Takes an entry that another node ordered: the next one.
-   * @param encoded the entry's bytes.
+   * @param encoded the entry's bytes, if it came as such.
    * @param below the first slot whose effects are to be left out.
    */
-  apply(entry: Entry, encoded: Bytes, below: number): void {
+  apply(entry: Entry, encoded: Bytes | undefined, below: number): void {
     const effects =
       below >= SLOT_COUNT || entry.effects.length === 0
         ? entry.effects
@@ -415,11 +421,21 @@ export class Shard {
           this.ownCopy.writeEntries();
           this.log.reset(entry.seq - 1, this.log.epochs);
         } else {
-          if (this.isMember) this.takeover.sendPosition(from);
+          if (this.isMember) this.takeover.askStream(from);
           break;
         }
       }
-      this.apply(entry, entries.bytes(index), append.appliesBelow);
+      if (entry.form !== "stub") {
+        this.apply(entry, entries.bytes(index), append.appliesBelow);
+        continue;
+      }
+      const whole = this.courier.wholeOf(entry);
+      if (whole === undefined) {
+        // The stream begins again then, and what the primary has by then comes whole.
+        if (this.isMember) this.takeover.askStream(from);
+        break;
+      }
+      this.apply(whole, undefined, append.appliesBelow);
     }
     if (!this.isStarted) this.takeover.maybeStarted();
     if (this.isStarted || !this.isMember)
@@ -506,6 +522,11 @@ export class Shard {
     const { at } = this.unsettledSplit;
     const slots = this.machine.slotsOf(request);
     return slots === undefined || (slots.firstSlot < at && slots.lastSlot >= at);
+  }
+
+  /** As the state machine has it. */
+  plainEffect(request: Request): Effects | undefined {
+    return this.machine.plainEffect(request);
   }
 
   /** A read at this replica; undefined if a key seems to be past its time and only the primary may tell (R11). */
@@ -605,7 +626,7 @@ export class Shard {
     if (this.canOrder && !this.isDiskless) {
       const { wallMs } = this.clock;
       const effects = this.machine.expire(this.log.lastSeq + 1, wallMs, EXPIRED_PER_TICK);
-      if (effects.length > 0) this.#order(undefined, null, effects);
+      if (effects.length > 0) this.#order(undefined, null, effects, undefined);
     }
     if (this.isPrimary && this.isStarted) this.donor.tick();
     this.courier.tick();
@@ -634,7 +655,7 @@ export class Shard {
     if (view.sentSeq === view.ackSeq) view.ackMovedMs = this.#host.now.monoMs;
     let isSent = false;
     while (view.sentSeq !== undefined && view.sentSeq < this.log.lastSeq) {
-      const entries = this.nextEntries(view.sentSeq);
+      const entries = this.nextEntries(view.sentSeq, this.#stubsFor(view));
       this.sendEntries(view.node, entries);
       view.sentSeq += entries.length;
       isSent = true;
@@ -642,9 +663,24 @@ export class Shard {
     return isSent;
   }
 
-  /** Entries after `seq`, as many as one message may carry. */
-  nextEntries(seq: number): EntryBatch {
-    return this.log.slice(seq + 1, MESSAGE_BYTES);
+  /**
+   * A member knows what it asked for itself, as long as it waits for the answer. If it has given up meanwhile it says where it
+   * stands, so its stream begins again.
+   */
+  #stubsFor({ node, stubsAfterSeq }: PeerView): Stubs | undefined {
+    const incarnation = this.#host.linkedIncarnation(node);
+    const issuer =
+      incarnation === undefined ? undefined : this.#host.issuers.find(node, incarnation);
+    if (issuer === undefined) return undefined;
+    return { issuer, afterSeq: this.#host.mutant === "stubs-all" ? 0 : stubsAfterSeq };
+  }
+
+  /**
+   * Entries after `seq`, as many as one message may carry.
+   * @param stubs of which of them a stub is enough.
+   */
+  nextEntries(seq: number, stubs?: Stubs): EntryBatch {
+    return this.log.slice(seq + 1, MESSAGE_BYTES, stubs);
   }
 
   /** @param appliesBelow the first slot whose effects a learner is to leave out. */

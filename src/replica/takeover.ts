@@ -19,6 +19,8 @@ export class Takeover {
   #installedMs = 0;
   /** When the primary was last told where this node stands: it is to begin its stream from there. */
   #askedMs = Number.NEGATIVE_INFINITY;
+  /** Since then nothing has come that begins a stream, in answer to `askStream`. */
+  #isAsked = false;
   #provenSinceMs = 0;
 
   constructor(host: Host, shard: Shard) {
@@ -31,6 +33,7 @@ export class Takeover {
     this.#unfit.clear();
     this.#installedMs = monoMs;
     this.#askedMs = monoMs;
+    this.#isAsked = false;
     for (const [node, position] of this.#positions) {
       if (position.epoch !== this.#shard.epoch) this.#positions.delete(node);
     }
@@ -89,6 +92,14 @@ export class Takeover {
   sendPosition(to: NodeId): void {
     if (to === this.#shard.record.primary) this.#askedMs = this.#host.now.monoMs;
     this.#host.send(to, this.position());
+  }
+
+  /** Something is missing in the primary's stream: has it begin again, once for all that is under way and of no use. */
+  askStream(primary: NodeId): void {
+    const { now, settings } = this.#host;
+    if (this.#isAsked && now.monoMs - this.#askedMs < 2 * settings.heartbeatMs) return;
+    this.sendPosition(primary);
+    this.#isAsked = true;
   }
 
   /** Where this replica stands. */
@@ -206,8 +217,7 @@ export class Takeover {
     this.#unfit.delete(to);
     const { wallMs } = clock;
     this.#host.send(to, { kind: "epoch-start", shard: id, epoch, startSeq, fromSeq, wallMs });
-    view.sentSeq = fromSeq;
-    view.ackMovedMs = this.#host.now.monoMs;
+    view.beginStream(fromSeq, this.#shard.log.lastSeq, this.#host.now.monoMs);
     this.#host.touch(id);
   }
 
@@ -224,6 +234,7 @@ export class Takeover {
     const shard = this.#shard;
     if (start.epoch !== shard.epoch || from !== shard.record.primary || !shard.isMember) return;
     if (shard.isPrimary) return;
+    this.#isAsked = false;
     shard.clock.see(start.wallMs);
     if (start.fromSeq > shard.log.lastSeq) {
       this.sendPosition(from);

@@ -9,6 +9,7 @@ import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import { EntryBatch } from "../replica/entry-batch.ts";
 import { readStampRecords, writeStampRecords } from "../replica/entry-codec.ts";
+import { Issuers } from "../replica/issuers.ts";
 import type { Checkpoint } from "../replica/journal.ts";
 import type { Live } from "./engine.ts";
 import { corrupt } from "./errors.ts";
@@ -17,7 +18,7 @@ import { corrupt } from "./errors.ts";
 export const STORE_FORMAT = 1;
 
 const CHECKSUM_BYTES = 4;
-const LOG_ITEM = { entries: 1, started: 2, divided: 3, settled: 4 } as const;
+const LOG_ITEM = { entries: 1, started: 2, divided: 3, settled: 4, issuers: 5 } as const;
 
 /** What is live of a shard, and since when. */
 export interface ShardState extends Live {
@@ -119,6 +120,14 @@ export function logItemParts(item: LogItem): Buffer[] {
   return [Buffer.from(writer.bytes()), ...parts];
 }
 
+/** What numbers mean that stand in entries behind this in the same piece. */
+export function issuersPart(issuers: Issuers, numbers: readonly number[]): Buffer {
+  writer.reset(true);
+  writer.u8(LOG_ITEM.issuers);
+  issuers.write(writer, numbers);
+  return Buffer.from(writer.bytes());
+}
+
 /** A piece of a log out of its items. */
 export function sealed(parts: readonly Uint8Array[]): Buffer {
   const bytes = Buffer.concat([Buffer.alloc(CHECKSUM_BYTES), ...parts]);
@@ -130,18 +139,20 @@ export function sealed(parts: readonly Uint8Array[]): Buffer {
 export function parseLog(bytes: Buffer, shard: ShardId): readonly LogItem[] {
   return parsed(bytes, `a piece of the log of shard ${shard}`, (reader) => {
     const items: LogItem[] = [];
+    const issuers = new Issuers();
     while (reader.left > 0) {
-      items.push(readLogItem(reader));
+      const kind = reader.u8();
+      if (kind === LOG_ITEM.issuers) issuers.read(reader);
+      else items.push(readLogItem(kind, reader, issuers));
     }
     return items;
   });
 }
 
-function readLogItem(reader: ByteReader): LogItem {
-  const kind = reader.u8();
+function readLogItem(kind: number, reader: ByteReader, issuers: Issuers): LogItem {
   switch (kind) {
     case LOG_ITEM.entries:
-      return { kind: "entries", entries: EntryBatch.read(reader) };
+      return { kind: "entries", entries: EntryBatch.read(reader, issuers) };
     case LOG_ITEM.started:
       return { kind: "started", epoch: reader.varint() };
     case LOG_ITEM.divided: {

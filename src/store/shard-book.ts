@@ -4,8 +4,9 @@ import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { EntryBatch } from "../replica/entry-batch.ts";
+import type { Issuers } from "../replica/issuers.ts";
 import type { Entry } from "../replica/messages.ts";
-import { type LogItem, logItemParts, sealed } from "./codec.ts";
+import { issuersPart, type LogItem, logItemParts, sealed } from "./codec.ts";
 import type { Change, Live } from "./engine.ts";
 
 /** A piece of the log takes no further item once it has so many bytes. */
@@ -16,6 +17,15 @@ interface Piece {
   readonly index: number;
   /** Of the last entry in it or before it. */
   readonly lastSeq: number;
+}
+
+interface OpenPiece {
+  readonly parts: Buffer[];
+  bytes: number;
+  lastSeq: number;
+  /** Whose numbers stand in its last entries, and which of them it tells the meaning of. */
+  issuers: Issuers | undefined;
+  readonly told: Set<number>;
 }
 
 /**
@@ -68,7 +78,7 @@ export class ShardBook {
   /** Of an earlier life, not written yet. */
   #left: Change[] = [];
   /** Items that are not written yet, in the pieces that they are going to be. */
-  #open: { parts: Buffer[]; bytes: number; lastSeq: number }[] = [];
+  #open: OpenPiece[] = [];
 
   constructor(shard: ShardId) {
     this.shard = shard;
@@ -241,18 +251,30 @@ export class ShardBook {
   }
 
   #write(item: LogItem): number {
-    const parts = logItemParts(item);
-    const bytes = parts.reduce((sum, { length }) => sum + length, 0);
-    const lastSeq = this.lastSeq ?? 0;
-    const last = this.#open.at(-1);
-    if (last === undefined || last.bytes >= PIECE_BYTES) {
-      this.#open.push({ parts, bytes, lastSeq });
-    } else {
-      last.parts.push(...parts);
-      last.bytes += bytes;
-      last.lastSeq = lastSeq;
+    let piece = this.#open.at(-1);
+    if (piece === undefined || piece.bytes >= PIECE_BYTES) {
+      piece = { parts: [], bytes: 0, lastSeq: 0, issuers: undefined, told: new Set() };
+      this.#open.push(piece);
     }
+    const { parts } = piece;
+    const first = parts.length;
+    if (item.kind === "entries") parts.push(...untoldIssuers(piece, item.entries));
+    parts.push(...logItemParts(item));
+    let bytes = 0;
+    for (let at = first; at < parts.length; at += 1) bytes += parts[at]?.length ?? 0;
+    piece.bytes += bytes;
+    piece.lastSeq = this.lastSeq ?? 0;
     this.logBytes += bytes;
     return bytes;
   }
+}
+
+/** What the piece has to say before it can take the entries. */
+function untoldIssuers(piece: OpenPiece, entries: EntryBatch): Buffer[] {
+  const { issuers } = entries;
+  if (piece.issuers !== issuers) piece.told.clear();
+  piece.issuers = issuers;
+  const untold = entries.issuersUsed().filter((number) => !piece.told.has(number));
+  for (const number of untold) piece.told.add(number);
+  return untold.length === 0 ? [] : [issuersPart(issuers, untold)];
 }

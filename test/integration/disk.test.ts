@@ -162,11 +162,15 @@ test("no-sync-storm: a rolling restart from disks copies nothing whole", {
   const load = new RegisterLoad({
     // More in each shard than the 1 MiB of its log that are kept.
     ...{ ports, connections: 12, keys: 2_500, padding: 10_000 },
-    ...{ readShare: 0.5, rate: 200 },
+    ...{ readShare: 0.8, rate: 200 },
   });
   await load.fill();
   load.start(t);
   for (const [index, { id }] of cluster.state.nodes.entries()) {
+    // A disk that has fallen further behind than the log reaches would be right to ask for a copy.
+    await until("the disk has what was filled", async () => {
+      return (await metric(cluster, index, "hothot_disk_pending_bytes")) < 500_000;
+    });
     load.announce(index);
     await killNode(cluster.state, id);
     await sleep(500);

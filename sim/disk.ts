@@ -6,8 +6,8 @@ import { slotOf } from "../src/kit/crc16.ts";
 import type { Prng } from "../src/kit/prng.ts";
 import type { Settings, ShardId } from "../src/replica/configuration.ts";
 import type { Core } from "../src/replica/core.ts";
+import type { Entry } from "../src/replica/entry.ts";
 import type { Checkpoint, JournalItem } from "../src/replica/journal.ts";
-import type { Entry } from "../src/replica/messages.ts";
 import type { CoreOptions } from "../src/replica/surface.ts";
 import type { EventQueue } from "./event-queue.ts";
 

@@ -19,9 +19,10 @@ import {
   VerbatimReply,
 } from "../data/reply.ts";
 import type { Configuration } from "../replica/configuration.ts";
+import type { Entry, Stamp } from "../replica/entry.ts";
 import { EntryBatch } from "../replica/entry-batch.ts";
 import { Issuers } from "../replica/issuers.ts";
-import type { Entry, Heartbeat, Message, ShardBeat, Stamp } from "../replica/messages.ts";
+import type { Heartbeat, Message, ShardBeat } from "../replica/messages.ts";
 import type { Request } from "../replica/ports.ts";
 import { FRAME_BYTES_MAX, FrameDecoder, FrameEncoder } from "./codec.ts";
 import { PeerProtocolError } from "./errors.ts";

@@ -12,6 +12,7 @@ import { readReply, writeReply } from "../data/reply-codec.ts";
 import { unreachable } from "../kit/assert.ts";
 import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
 import { type Configuration, SLOT_COUNT } from "../replica/configuration.ts";
+import type { EpochRow } from "../replica/entry.ts";
 import { EntryBatch } from "../replica/entry-batch.ts";
 import {
   readCounter,
@@ -20,15 +21,7 @@ import {
   writeStampRecords,
 } from "../replica/entry-codec.ts";
 import { Issuers } from "../replica/issuers.ts";
-import type {
-  Ack,
-  Append,
-  EpochRow,
-  Forward,
-  Heartbeat,
-  Message,
-  ShardBeat,
-} from "../replica/messages.ts";
+import type { Ack, Append, Forward, Heartbeat, Message, ShardBeat } from "../replica/messages.ts";
 import { ConfigurationError, parseConfiguration } from "../replica/parse-configuration.ts";
 import type { Request } from "../replica/ports.ts";
 

@@ -8,8 +8,8 @@ import { OK, type Reply } from "../data/reply.ts";
 import { assert } from "../kit/assert.ts";
 import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
+import type { Entry, Stamp } from "./entry.ts";
 import type { Host } from "./host.ts";
-import type { Entry, Stamp } from "./messages.ts";
 import { hasEarlierWrite, hasLaterWrite, NONE, Pending, Session, waitingFrom } from "./pending.ts";
 import type { Outcome, Request } from "./ports.ts";
 import {

@@ -3,9 +3,9 @@
 import { Bytes } from "../data/bytes.ts";
 import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter, MalformedError } from "../kit/bytes.ts";
+import type { Entry } from "./entry.ts";
 import { numberIn, readEntry, writeEntry } from "./entry-codec.ts";
 import { Issuers } from "./issuers.ts";
-import type { Entry } from "./messages.ts";
 
 /** An entry's least bytes: flags, epoch, reply, number of effects; a stub has more. */
 const ENTRY_BYTES_MIN = 4;

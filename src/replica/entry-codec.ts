@@ -5,8 +5,8 @@ import { OK, type Reply } from "../data/reply.ts";
 import { readReply, writeReply } from "../data/reply-codec.ts";
 import { type ByteReader, type ByteWriter, MalformedError } from "../kit/bytes.ts";
 import type { Memory } from "../kit/memory.ts";
+import type { Entry, Stamp, StampRecord } from "./entry.ts";
 import type { Issuer, Issuers } from "./issuers.ts";
-import type { Entry, Stamp, StampRecord } from "./messages.ts";
 
 /**
  * Bits of an entry's first byte. The second byte is the number of who gave the stamp, if there is one: it is where whoever

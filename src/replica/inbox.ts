@@ -6,8 +6,9 @@
 import type { Reply } from "../data/reply.ts";
 import { Window } from "../kit/window.ts";
 import type { NodeId } from "./configuration.ts";
+import type { Stamp } from "./entry.ts";
 import type { Host } from "./host.ts";
-import type { Forward, Stamp } from "./messages.ts";
+import type { Forward } from "./messages.ts";
 import type { Outcome, Request } from "./ports.ts";
 import { NO_DISK, NO_REPLICAS, TRY_AGAIN_LATER, UNCERTAIN_BELOW_MIN } from "./refusals.ts";
 import type { ShardView } from "./shard-view.ts";

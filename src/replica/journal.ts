@@ -1,8 +1,8 @@
 /** What a replica writes down, and what it is given back at its next start (R12). Plain data; the room `store` keeps it. */
 
 import type { ShardId } from "./configuration.ts";
+import type { Entry, EpochRow, StampRecord } from "./entry.ts";
 import type { EntryBatch } from "./entry-batch.ts";
-import type { Entry, EpochRow, StampRecord } from "./messages.ts";
 
 /** One thing to write down. What is on disk is at any moment what some first items of the journal, in order, amount to. */
 export type JournalItem =

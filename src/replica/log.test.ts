@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { effectsOf } from "../data/effect-writer.ts";
 import { Effects } from "../data/effects.ts";
 import { OK } from "../data/reply.ts";
+import type { Entry } from "./entry.ts";
 import { ISSUERS_MAX, Issuers } from "./issuers.ts";
 import { Log } from "./log.ts";
-import type { Entry } from "./messages.ts";
 
 function entryOf(seq: number, valueBytes: number): Entry {
   return {

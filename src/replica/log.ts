@@ -4,10 +4,10 @@ import { Bytes } from "../data/bytes.ts";
 import { assert } from "../kit/assert.ts";
 import { ByteReader, ByteWriter } from "../kit/bytes.ts";
 import { allocate, Memories, type Memory } from "../kit/memory.ts";
+import type { Entry, EpochRow } from "./entry.ts";
 import { EntryBatch } from "./entry-batch.ts";
 import { isPlainOf, numberIn, readEntry, renumber, writeEntry, writeStub } from "./entry-codec.ts";
 import { Issuers } from "./issuers.ts";
-import type { Entry, EpochRow } from "./messages.ts";
 
 /** Rows of the epoch table that are kept. A replica that was away for more epochs is copied whole. */
 const EPOCHS_KEPT = 1_000;

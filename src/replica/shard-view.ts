@@ -4,7 +4,7 @@ import type { Command } from "../data/command.ts";
 import type { Effects } from "../data/effects.ts";
 import type { Reply } from "../data/reply.ts";
 import type { Member, NodeId, ShardId, ShardRecord } from "./configuration.ts";
-import type { Stamp } from "./messages.ts";
+import type { Stamp } from "./entry.ts";
 import type { Outcome, Request } from "./ports.ts";
 import type { OrderedStamp } from "./stamps.ts";
 

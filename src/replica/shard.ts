@@ -21,6 +21,7 @@ import {
 import { Courier } from "./courier.ts";
 import { Donor } from "./donor.ts";
 import type { ShardMessage } from "./early-messages.ts";
+import type { Entry, Stamp } from "./entry.ts";
 import type { EntryBatch } from "./entry-batch.ts";
 import type { Handover } from "./handovers.ts";
 import type { Host } from "./host.ts";
@@ -28,7 +29,7 @@ import { Inbox } from "./inbox.ts";
 import type { Checkpoint } from "./journal.ts";
 import { Learner } from "./learner.ts";
 import { Log, type Stubs } from "./log.ts";
-import type { Ack, Append, Entry, Stamp } from "./messages.ts";
+import type { Ack, Append } from "./messages.ts";
 import { OwnCopy } from "./own-copy.ts";
 import type { PeerView } from "./peer-view.ts";
 import { PeerViews } from "./peer-views.ts";

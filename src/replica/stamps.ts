@@ -3,7 +3,7 @@
 import type { Reply } from "../data/reply.ts";
 import { Window } from "../kit/window.ts";
 import type { Incarnation, NodeId } from "./configuration.ts";
-import type { Stamp, StampRecord } from "./messages.ts";
+import type { Stamp, StampRecord } from "./entry.ts";
 
 export interface OrderedStamp {
   readonly seq: number;

@@ -5,6 +5,7 @@ import type { Command } from "../data/command.ts";
 import type { Reply } from "../data/reply.ts";
 import type { ShardId } from "../replica/configuration.ts";
 import type { ReplySink, Router } from "../router/router.ts";
+import type { Counters } from "./counters.ts";
 import type { NodeWide } from "./node-wide.ts";
 import type { Settings } from "./settings.ts";
 
@@ -56,18 +57,6 @@ export interface Client {
   /** Takes no further request until `release`. */
   hold(): void;
   release(): void;
-}
-
-/** Counts since the start or CONFIG RESETSTAT. */
-export interface Counters {
-  connections: number;
-  rejectedConnections: number;
-  commands: number;
-  refusals: number;
-  protocolErrors: number;
-  inputBytes: number;
-  outputBytes: number;
-  outputLimitDisconnections: number;
 }
 
 export interface Host {

@@ -7,7 +7,7 @@ import type { Refusal } from "../data/reply.ts";
 import type { Configuration } from "../replica/configuration.ts";
 import type { NodeStatus } from "../replica/surface.ts";
 import type { NodeDoor } from "../router/door.ts";
-import type { Counters } from "./client.ts";
+import type { Counters } from "./counters.ts";
 
 /** Bytes, as `process.memoryUsage` counts them. */
 export interface MemoryCounts {
@@ -161,17 +161,4 @@ function addTo<Counts extends { [Name in keyof Counts]: number }>(
   counts: Counts,
 ): void {
   for (const name of Object.keys(counts) as (keyof Counts)[]) sum[name] += counts[name];
-}
-
-export function noCounts(): Counters {
-  return {
-    connections: 0,
-    rejectedConnections: 0,
-    commands: 0,
-    refusals: 0,
-    protocolErrors: 0,
-    inputBytes: 0,
-    outputBytes: 0,
-    outputLimitDisconnections: 0,
-  };
 }

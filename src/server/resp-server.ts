@@ -5,8 +5,8 @@ import type { Refusal } from "../data/reply.ts";
 import type { Door } from "../router/door.ts";
 import { Router } from "../router/router.ts";
 import { ReadBuffer } from "../sockets/read-buffer.ts";
-import type { Counters } from "./client.ts";
 import { Connection, type ConnectionHost } from "./connection.ts";
+import { type Counters, noCounts } from "./counters.ts";
 import { Intake, type IntakeLimits } from "./intake.ts";
 import { type CommandObserver, KnownCommands } from "./known-commands.ts";
 import {
@@ -22,7 +22,6 @@ import {
   type ClientLine,
   memoryCounts,
   type NodeWide,
-  noCounts,
   type ServerPart,
   type ServerReport,
   type SettingPairs,

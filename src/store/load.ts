@@ -2,8 +2,8 @@
 
 import type { SlotRecords } from "../data/effect.ts";
 import type { ShardId } from "../replica/configuration.ts";
+import type { Entry } from "../replica/entry.ts";
 import type { Checkpoint, RestoredLog } from "../replica/journal.ts";
-import type { Entry } from "../replica/messages.ts";
 import { type LogItem, parseLog, parseState, type ShardState } from "./codec.ts";
 import type { Engine, Live } from "./engine.ts";
 import { corrupt } from "./errors.ts";

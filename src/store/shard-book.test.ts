@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { effectsOf } from "../data/effect-writer.ts";
 import { OK } from "../data/reply.ts";
+import type { Entry } from "../replica/entry.ts";
 import { EntryBatch } from "../replica/entry-batch.ts";
 import { Issuers } from "../replica/issuers.ts";
-import type { Entry } from "../replica/messages.ts";
 import { parseLog } from "./codec.ts";
 import { ShardBook } from "./shard-book.ts";
 

@@ -3,9 +3,9 @@
 import { assert } from "../kit/assert.ts";
 import { slotOf } from "../kit/crc16.ts";
 import type { ShardId } from "../replica/configuration.ts";
+import type { Entry } from "../replica/entry.ts";
 import type { EntryBatch } from "../replica/entry-batch.ts";
 import type { Issuers } from "../replica/issuers.ts";
-import type { Entry } from "../replica/messages.ts";
 import { issuersPart, type LogItem, logItemParts, sealed } from "./codec.ts";
 import type { Change, Live } from "./engine.ts";
 

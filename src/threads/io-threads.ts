@@ -8,9 +8,9 @@ import { assert } from "../kit/assert.ts";
 import type { CommandCounts } from "../node/metrics.ts";
 import type { NodeDoor } from "../router/door.ts";
 import type { Router } from "../router/router.ts";
+import { noCounts } from "../server/counters.ts";
 import {
   memoryCounts,
-  noCounts,
   type ServerReport,
   type SettingPairs,
   stallThread,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NodeMetrics } from "../node/metrics.ts";
-import { memoryCounts, noCounts, sumReports } from "../server/node-wide.ts";
+import { noCounts } from "../server/counters.ts";
+import { memoryCounts, sumReports } from "../server/node-wide.ts";
 import { TallySheet } from "./tally-sheet.ts";
 
 test("what a thread has counted is given away once, and added to the node's", async () => {

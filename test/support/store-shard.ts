@@ -5,8 +5,8 @@ import type { Effect, KeyRecord, SlotRecords } from "../../src/data/effect.ts";
 import { effectsOf } from "../../src/data/effect-writer.ts";
 import { slotOf } from "../../src/kit/crc16.ts";
 import type { ShardId } from "../../src/replica/configuration.ts";
+import type { Entry } from "../../src/replica/entry.ts";
 import type { Checkpoint, JournalItem, RestoredLog } from "../../src/replica/journal.ts";
-import type { Entry } from "../../src/replica/messages.ts";
 import type { StoreSource } from "../../src/store/checkpoints.ts";
 import type { LoadHandlers } from "../../src/store/load.ts";
 

@@ -186,8 +186,8 @@ function judgeStudy(target: StudyTarget, studies: readonly StudyResult[]): Targe
 }
 
 /**
- * What continuous integration demands: far below what was measured when these were set, for its machine may be slow and busy;
- * only a fall to less than half can break them.
+ * What continuous integration demands: a quarter to a half of what was measured when these were set, for its machine may be
+ * slow and busy. Beside one program that never sleeps, a single SET fell from 0.87 of its peer to 0.35.
  */
 const FLOORS: readonly (readonly [
   section: string,
@@ -196,16 +196,16 @@ const FLOORS: readonly (readonly [
   cell: string,
   floor: number,
 ])[] = [
-  ["replicated", "hothot3", "redis-wait2", "set", 0.35],
-  ["replicated", "hothot3", "redis-wait2", "get", 0.45],
-  ["replicated", "hothot3", "redis-wait2", "mixed", 0.4],
-  ["replicated", "hothot3", "redis-wait2", "set16", 0.8],
-  ["replicated", "hothot3", "redis-wait2", "get16", 0.6],
-  ["replicated", "hothot3", "redis-wait2", "mixed16", 0.35],
-  ["single", "hothot1", "redis", "set", 0.3],
-  ["single", "hothot1", "redis", "get", 0.4],
-  ["single", "hothot1", "redis", "set16", 0.2],
-  ["single", "hothot1", "redis", "get16", 0.4],
+  ["replicated", "hothot3", "redis-wait2", "set", 0.2],
+  ["replicated", "hothot3", "redis-wait2", "get", 0.3],
+  ["replicated", "hothot3", "redis-wait2", "mixed", 0.25],
+  ["replicated", "hothot3", "redis-wait2", "set16", 0.6],
+  ["replicated", "hothot3", "redis-wait2", "get16", 0.45],
+  ["replicated", "hothot3", "redis-wait2", "mixed16", 0.25],
+  ["single", "hothot1", "redis", "set", 0.25],
+  ["single", "hothot1", "redis", "get", 0.3],
+  ["single", "hothot1", "redis", "set16", 0.15],
+  ["single", "hothot1", "redis", "get16", 0.3],
 ];
 
 /** How many times key and value a `SET` ×16 may send between three nodes there: hardly a matter of the machine. */

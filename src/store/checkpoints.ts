@@ -339,6 +339,8 @@ export class Checkpoints {
   #add(changes: Change[], book: ShardBook, generation: number, record: KeyRecord): void {
     assert(record.seq <= (book.lastSeq ?? 0), "no record is newer than the log");
     changes.push({ kind: "record", shard: book.shard, generation, record });
+    // A crash before it is settled brings back the earlier life, which needs every key that the base has of it.
+    if (book.isAnew) return;
     for (const origin of book.origins) changes.push({ kind: "left", ...origin, key: record.key });
   }
 

@@ -73,6 +73,9 @@ export class ShardBook {
   /** Keys may be stored, here or among those of the base, that nobody knows of any more. */
   hasStrays = false;
 
+  /** It is stored anew while it has a base: what that one has of it is of an earlier life, whole until it is settled. */
+  isAnew = false;
+
   #pieces: Piece[] = [];
   #nextIndex = 1;
   /** Of an earlier life, not written yet. */
@@ -142,6 +145,7 @@ export class ShardBook {
     this.origins = [];
     this.moved = new Set();
     this.hasStrays = false;
+    this.isAnew = false;
   }
 
   /** Nothing that is stored counts any more, but for those that need it. */
@@ -173,6 +177,7 @@ export class ShardBook {
   whole(): void {
     this.#empty();
     this.phase = "filling";
+    this.isAnew = this.base !== undefined;
     const { life, generation } = this.fresh;
     this.life = life;
     this.generation = generation;

@@ -186,6 +186,21 @@ class Script {
   }
 }
 
+/** A shard that was divided is void and stored anew while what it was is still among its base's keys. */
+const STORED_ANEW_BESIDE_ITS_BASE: readonly Step[] = [
+  { kind: "order", shard: 0, effects: [{ kind: "append", key: "a", bytes: "" }] },
+  { kind: "append" },
+  { kind: "turns", count: 1 },
+  { kind: "divide", which: 0, at: "{t}1" },
+  { kind: "append" },
+  { kind: "order", shard: 0, effects: [{ kind: "expire", key: "a", expireAtMs: 0 }] },
+  { kind: "divide", which: 0, at: "a" },
+  { kind: "void", shard: 11 },
+  { kind: "whole", shard: 11 },
+  { kind: "order", shard: 0, effects: [{ kind: "set", key: "a", value: "", expireAtMs: 0 }] },
+  { kind: "turns", count: 1 },
+];
+
 for (const [durability, forgetsExpired] of [
   ["fsync", false],
   ["fsync", true],
@@ -250,7 +265,7 @@ for (const [durability, forgetsExpired] of [
           }
         }
       }),
-      { numRuns: 40 },
+      { numRuns: 40, examples: [[[...STORED_ANEW_BESIDE_ITS_BASE]]] },
     );
     assert.ok(
       crashes > 200 && checkpoints > 30,

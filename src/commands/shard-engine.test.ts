@@ -43,7 +43,9 @@ function runRandomly(
 ): void {
   const random = new Prng(seed);
   let wallMs = WALL_MS;
-  for (let seq = 1; seq <= steps; seq++) {
+  let seq = 0;
+  for (let step = 1; step <= steps; step++) {
+    seq++;
     const settings = { wallMs };
     const commands = Array.from({ length: 1 + random.below(3) }, () =>
       random.chance(0.2) ? shortLived(random) : randomCommand(random, settings),
@@ -52,6 +54,8 @@ function runRandomly(
     const request = random.chance(0.2) ? transaction(commands) : one(first);
     each(engine.run(request, seq, wallMs).effects, seq, request);
     if (random.chance(0.1)) {
+      // An entry of its own, as a primary makes it: a checkpoint may come between, and has no half of an entry.
+      seq++;
       each(engine.expire(seq, wallMs, 1 + random.below(3)), seq, one("expire"));
     }
     wallMs += random.below(40);
@@ -290,11 +294,7 @@ test(`records stored one by one while entries came, and the entries, make the sa
   let dirty = new Set<string>();
   let nextCheckpointSeq = 0;
   runRandomly(primary, 600, (effects, seq) => {
-    const last = log.at(-1);
-    if (effects.length > 0) {
-      if (last?.seq === seq) log[log.length - 1] = { seq, effects: [...last.effects, ...effects] };
-      else log.push({ seq, effects: [...effects] });
-    }
+    if (effects.length > 0) log.push({ seq, effects: [...effects] });
     for (const effect of effects) {
       if (effect.kind !== "flush") dirty.add(effect.key);
       else for (const key of [...stored.keys(), ...due]) dirty.add(key);

@@ -43,8 +43,8 @@ export async function runClient(options: ClientOptions): Promise<void> {
     const target = targets[next % targets.length];
     if (target === undefined) return;
     let connection: Connection;
-    const openedAt = recorder.now();
-    let isFirst = true;
+    // What the server said last says only that it lived since it was asked.
+    let livedAt = recorder.now();
     try {
       connection = await Connection.open(target, prng.chance(0.5) ? 3 : 2);
     } catch {
@@ -60,15 +60,15 @@ export async function runClient(options: ClientOptions): Promise<void> {
       const attempt = await connection.attempt(action, options.timeoutMs, prng.chance(0.5));
       recorder.record({ session, node: target.id, invokedAt, action }, attempt);
       if (attempt.outcome !== "ok") {
-        // The greeting of a server that is gone since may arrive only when the network works again, its farewell behind it.
-        const isOfOpening = isFirst && errorKindOf(attempt.why) === "lost";
-        options.onError(target.id, isOfOpening ? openedAt : invokedAt, attempt.why);
+        // An answer of a server that is gone since may arrive only when the network works again, the farewell behind it.
+        const isLost = errorKindOf(attempt.why) === "lost";
+        options.onError(target.id, isLost ? livedAt : invokedAt, attempt.why);
       } else if (action.kind === "append" && typeof attempt.result === "number") {
         workload.sawLength(action.key, attempt.result);
       } else if (action.kind === "get" && typeof attempt.result === "string") {
         workload.sawLength(action.key, attempt.result.length);
       }
-      isFirst = false;
+      livedAt = invokedAt;
       if (options.thinkMs > 0) await pause(prng.between(0, options.thinkMs));
     }
     const wasLost = !connection.isOpen;

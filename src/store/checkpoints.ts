@@ -102,11 +102,13 @@ export class Checkpoints {
 
   /** Stores all of a shard as soon as possible. */
   fill(book: ShardBook): void {
-    this.#purges.delete(book);
     this.#fills.add(book);
   }
 
-  /** Deletes what is stored of a shard that is void and has a base, among that one's keys too. */
+  /**
+   * Deletes what is stored of a shard that became void and has a base, among that one's keys too. It is not filled before: a
+   * crash until then brings back what it was, which needs every key that the base has of it.
+   */
   purge(book: ShardBook): void {
     this.#purges.add(book);
   }
@@ -177,15 +179,17 @@ export class Checkpoints {
   addChanged(book: ShardBook, changes: Change[]): boolean {
     // What is stored of a shard before its first keys are would never be deleted again.
     if (book.changed.size === 0) return true;
-    if (this.#fills.has(book) && book.base === undefined) return true;
+    if (this.#fills.has(book) && (book.base === undefined || this.#purges.has(book))) return true;
     if (!this.#isInStep(book)) return false;
     const { shard } = book;
     const generation = this.#work?.book === book ? this.#work.generation : book.generation;
     for (const key of book.changed) {
       if (!book.holds(key)) continue;
       const record = this.#source.record(shard, key);
-      if (record === undefined) changes.push({ kind: "no-record", shard, generation, key });
-      else this.#add(changes, book, generation, record);
+      if (record === undefined) {
+        changes.push({ kind: "no-record", shard, generation, key });
+        for (const origin of book.origins) changes.push({ kind: "left", ...origin, key });
+      } else this.#add(changes, book, generation, record);
     }
     return true;
   }
@@ -195,7 +199,7 @@ export class Checkpoints {
       if (book.parts.size > 0 || (book.hasStrays && this.#seek(book, nowMs))) continue;
       this.#purges.delete(book);
       const changes: Change[] = [];
-      this.#settle(book, book.generation, changes);
+      this.#settle({ book, generation: book.generation, isFilled: false }, changes);
       return { changes, isFill: false, done: undefined };
     }
     return undefined;
@@ -247,7 +251,9 @@ export class Checkpoints {
   }
 
   #begin(books: Iterable<ShardBook>, nowMs: number): Work | undefined {
-    for (const book of this.#fills) if (book.parts.size === 0) return this.#beginFill(book);
+    for (const book of this.#fills) {
+      if (book.parts.size === 0 && !this.#purges.has(book)) return this.#beginFill(book);
+    }
     if (nowMs < this.#lookAtMs) return undefined;
     this.#lookAtMs = nowMs + Math.min(LOOK_MS, this.#settings.everyMs);
     let due: ShardBook | undefined;
@@ -339,17 +345,18 @@ export class Checkpoints {
   #add(changes: Change[], book: ShardBook, generation: number, record: KeyRecord): void {
     assert(record.seq <= (book.lastSeq ?? 0), "no record is newer than the log");
     changes.push({ kind: "record", shard: book.shard, generation, record });
-    // A crash before it is settled brings back the earlier life, which needs every key that the base has of it.
-    if (book.isAnew) return;
     for (const origin of book.origins) changes.push({ kind: "left", ...origin, key: record.key });
   }
 
-  /** The first keys of a shard that was divided from another are stored: nothing of that one's is needed any more. */
-  #settle(book: ShardBook, generation: number, changes: Change[]): void {
+  /** Nothing of the shard that it was divided from is needed any more: its own keys are stored, or it became void. */
+  #settle(
+    { book, generation, isFilled }: { book: ShardBook; generation: number; isFilled: boolean },
+    changes: Change[],
+  ): void {
     const { shard, origins } = book;
     for (const key of book.moved) {
       if (!book.holds(key)) continue;
-      if (book.phase === "void" || this.#source.record(shard, key) === undefined) {
+      if (!isFilled || this.#source.record(shard, key) === undefined) {
         changes.push({ kind: "no-record", shard, generation, key });
       }
       for (const origin of origins) changes.push({ kind: "left", ...origin, key });
@@ -362,7 +369,7 @@ export class Checkpoints {
     const { shard, life, phase } = book;
     changes.push({ kind: "state", shard, bytes: stateBytes({ life, generation, checkpoint }) });
     if (phase === "stored") changes.push(...book.takeObsolete(book.checkpointSeq));
-    else if (book.base !== undefined) this.#settle(book, generation, changes);
+    else if (book.base !== undefined) this.#settle({ book, generation, isFilled: true }, changes);
     return () => {
       this.#count += 1;
       // It may have become void meanwhile.
@@ -381,8 +388,8 @@ export class Checkpoints {
 async function findStraysOf(book: ShardBook, engine: Engine): Promise<void> {
   const { shard, generation } = book;
   for (const place of [{ shard, generation }, ...book.origins]) {
-    for await (const records of engine.records(place.shard, place.generation)) {
-      for (const { key } of records) if (book.holds(key)) book.moved.add(key);
+    for await (const keys of engine.keys(place.shard, place.generation)) {
+      for (const key of keys) if (book.holds(key)) book.moved.add(key);
     }
   }
   book.hasStrays = false;

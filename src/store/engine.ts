@@ -75,8 +75,10 @@ export interface Engine {
    */
   write(changes: readonly Change[], isSynced: boolean): Promise<number>;
   states(): Promise<readonly { readonly shard: ShardId; readonly bytes: Buffer }[]>;
-  /** A shard's records, in chunks of any order. */
+  /** A shard's records, in chunks of any order, while nothing is written. */
   records(shard: ShardId, generation: number): AsyncIterable<SlotRecords>;
+  /** The keys of those records, while batches may be written: some may be gone by then, or new. */
+  keys(shard: ShardId, generation: number): AsyncIterable<readonly string[]>;
   /** A shard's log, in order. */
   log(shard: ShardId, life: number): AsyncIterable<readonly LogPiece[]>;
   /**

@@ -156,6 +156,12 @@ export class LevelEngine implements Engine {
     }
   }
 
+  async *keys(shard: ShardId, generation: number): AsyncIterable<readonly string[]> {
+    for await (const rows of this.#rows(SPACE.record, shard, generation)) {
+      yield rows.map(([key]) => key.toString("latin1", RECORD_PREFIX));
+    }
+  }
+
   async *log(shard: ShardId, life: number): AsyncIterable<readonly LogPiece[]> {
     for await (const rows of this.#rows(SPACE.log, shard, life)) {
       yield rows.map(([key, bytes]) => {

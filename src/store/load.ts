@@ -48,13 +48,15 @@ export async function loadShards(
   readonly keys: number;
   readonly entries: number;
 }> {
-  const states = (await engine.states()).map(({ shard, bytes }) => parseState(bytes, shard));
+  const states: States = new Map(
+    (await engine.states()).map(({ shard, bytes }) => [shard, parseState(bytes, shard)]),
+  );
   const books: ShardBook[] = [];
   const live = new Map<ShardId, Live>();
   let keys = 0;
   let entries = 0;
-  for (const state of states) {
-    const parts = await loadParts(engine, state);
+  for (const state of states.values()) {
+    const parts = await loadParts(engine, state, states);
     for (const { checkpoint } of parts) handlers.begin(checkpoint);
     // The first one's records have those of the others as they were, and so on.
     for (const part of parts) keys += await loadRecords(engine, handlers, { part, parts });
@@ -77,6 +79,9 @@ export async function loadShards(
   return { books, keys, entries };
 }
 
+/** Of all shards that have one. */
+type States = ReadonlyMap<ShardId, ShardState>;
+
 /** A shard of which something is stored, by itself or as part of another. */
 interface Part {
   readonly book: ShardBook;
@@ -89,7 +94,11 @@ interface Part {
 }
 
 /** @returns the shard of the state, and those that were divided from it and need it still. */
-async function loadParts(engine: Engine, state: ShardState): Promise<readonly Part[]> {
+async function loadParts(
+  engine: Engine,
+  state: ShardState,
+  states: States,
+): Promise<readonly Part[]> {
   const { checkpoint, life, generation } = state;
   const book = new ShardBook(checkpoint.shard);
   book.life = life;
@@ -103,11 +112,11 @@ async function loadParts(engine: Engine, state: ShardState): Promise<readonly Pa
     lastSeq: checkpoint.seq,
     recordSeq: 0,
   };
-  return loadLog(engine, part);
+  return loadLog(engine, part, states);
 }
 
 /** Reads the part's own log, and then what was divided from it. */
-async function loadLog(engine: Engine, part: Part): Promise<readonly Part[]> {
+async function loadLog(engine: Engine, part: Part, states: States): Promise<readonly Part[]> {
   const { book, checkpoint } = part;
   const { shard, life } = book;
   const entries = [...part.entries];
@@ -124,7 +133,10 @@ async function loadLog(engine: Engine, part: Part): Promise<readonly Part[]> {
         else if (item.kind === "divided") {
           // A checkpoint from after it has neither its keys nor its log.
           if (!isBetween(item.at, book)) continue;
-          divided.set(item.into, divide(part, entries, item));
+          const child = divide(part, entries, item);
+          // A shard with a state of its own needs this one no more; of one that became void before, no log says so.
+          const isSettled = (states.get(item.into)?.life ?? 0) >= item.life;
+          if (!isSettled) divided.set(item.into, child);
         } else for (const entry of item.entries) entries.push(entry);
       }
       const lastSeq = entries.at(-1)?.seq ?? 0;
@@ -143,7 +155,7 @@ async function loadLog(engine: Engine, part: Part): Promise<readonly Part[]> {
   const parts = [part];
   for (const child of divided.values()) {
     child.book.needs(book);
-    parts.push(...(await loadLog(engine, child)));
+    parts.push(...(await loadLog(engine, child, states)));
   }
   return parts;
 }

@@ -36,17 +36,30 @@ const CONNECT_MS = 5_000;
 const SCAN_COUNT = "1000";
 const GENERATION_DIGITS = 16;
 const MARK_BYTES = GENERATION_DIGITS + 4 + 8 + 8;
+/** In the name of a hash of keys. */
+const KEYS = ":keys:";
 /**
- * Deletes the keys of ARGV whose generation is below the first argument. A script, for between a look at a generation and the
- * deletion a batch may come that gives the key a new one.
+ * Deletes the keys of ARGV whose generation is below the first argument, and their values unless another shard has the key
+ * too: its value is the newer one. A script, for between a look at a generation and the deletion a batch may come that gives
+ * the key a new one.
  */
 const SWEEP = `
+local others = {}
+for _, place in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if place ~= KEYS[1] and string.find(place, '${KEYS}', 1, true) then others[#others + 1] = place end
+end
+local function isElsewhere(key)
+  for _, place in ipairs(others) do
+    if redis.call('HEXISTS', place, key) == 1 then return true end
+  end
+  return false
+end
 local gone = 0
 for i = 2, #ARGV, 2 do
   local mark = redis.call('HGET', KEYS[1], ARGV[i])
   if mark and tonumber(string.sub(mark, 1, ${GENERATION_DIGITS})) < tonumber(ARGV[1]) then
     redis.call('HDEL', KEYS[1], ARGV[i])
-    redis.call('DEL', ARGV[i + 1])
+    if not isElsewhere(ARGV[i]) then redis.call('DEL', ARGV[i + 1]) end
     gone = gone + 1
   end
 end
@@ -163,12 +176,23 @@ export class RedisEngine implements Engine {
   }
 
   async *records(shard: ShardId, generation: number): AsyncIterable<SlotRecords> {
-    for await (const pairs of this.#scan(keysName(shard))) {
-      const live = pairs.filter(([, bytes]) => generationOf(bytes) >= generation);
-      if (live.length === 0) continue;
+    for await (const live of this.#live(shard, generation)) {
       const names = live.map(([field]) => plainName(field.toString("latin1")));
       const values = array(await this.#connection.send("MGET", ...names));
       yield live.map(([field, bytes], index) => parseRecord(field, bytes, values[index]));
+    }
+  }
+
+  async *keys(shard: ShardId, generation: number): AsyncIterable<readonly string[]> {
+    for await (const live of this.#live(shard, generation)) {
+      yield live.map(([field]) => field.toString("latin1"));
+    }
+  }
+
+  async *#live(shard: ShardId, generation: number): AsyncIterable<[field: Buffer, mark: Buffer][]> {
+    for await (const pairs of this.#scan(keysName(shard))) {
+      const live = pairs.filter(([, bytes]) => generationOf(bytes) >= generation);
+      if (live.length > 0) yield live;
     }
   }
 
@@ -256,7 +280,7 @@ export class RedisEngine implements Engine {
       const old = pairs.filter(([, bytes]) => generationOf(bytes) < generation);
       if (old.length === 0) continue;
       const names = old.flatMap(([field]) => [field, plainName(field.toString("latin1"))]);
-      await this.#connection.send("EVAL", SWEEP, "1", keys, String(generation), ...names);
+      await this.#connection.send("EVAL", SWEEP, "2", keys, PLACES, String(generation), ...names);
     }
   }
 
@@ -278,7 +302,7 @@ export class RedisEngine implements Engine {
 }
 
 function keysName(shard: ShardId): string {
-  return `${OWN}keys:${shard}`;
+  return `${OWN.slice(0, -1)}${KEYS}${shard}`;
 }
 
 function logName(shard: ShardId, life: number): string {

@@ -48,7 +48,10 @@ export class ShardBook {
   generation = 0;
   /** Of the last entry that was appended; undefined until it is known. */
   lastSeq: number | undefined;
-  /** Keys that entries touched since the last checkpoint was begun, or the last flush. */
+  /**
+   * Keys that entries touched since the last checkpoint was begun. A flush leaves them here: a checkpoint of the generation
+   * that it begins may have stored them, and then been given up.
+   */
   dirty = new Set<string>();
   /** Keys whose records an entry that waits to be written changed without replacing them. */
   changed = new Set<string>();
@@ -72,9 +75,6 @@ export class ShardBook {
   moved = new Set<string>();
   /** Keys may be stored, here or among those of the base, that nobody knows of any more. */
   hasStrays = false;
-
-  /** It is stored anew while it has a base: what that one has of it is of an earlier life, whole until it is settled. */
-  isAnew = false;
 
   #pieces: Piece[] = [];
   #nextIndex = 1;
@@ -145,7 +145,6 @@ export class ShardBook {
     this.origins = [];
     this.moved = new Set();
     this.hasStrays = false;
-    this.isAnew = false;
   }
 
   /** Nothing that is stored counts any more, but for those that need it. */
@@ -173,11 +172,10 @@ export class ShardBook {
     return { life: this.life + 1, generation: this.generation + 2 };
   }
 
-  /** Begins a new log and new keys; what it needs of another, it needs until they are there. */
+  /** Begins a new log and new keys. */
   whole(): void {
     this.#empty();
     this.phase = "filling";
-    this.isAnew = this.base !== undefined;
     const { life, generation } = this.fresh;
     this.life = life;
     this.generation = generation;
@@ -209,7 +207,6 @@ export class ShardBook {
   note(entry: Entry): void {
     entry.effects.forEachKey((kind, key) => {
       if (kind === "flush") {
-        this.dirty.clear();
         this.changed.clear();
         this.isFlushed = true;
         this.hasStrays = this.base !== undefined;

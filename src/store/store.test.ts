@@ -32,9 +32,13 @@ function storeOver(
   });
 }
 
-async function reload(moment: MemoryMoment["disk"] | undefined): Promise<Restored> {
+async function reload(
+  moment: MemoryMoment["disk"] | undefined,
+  settings?: { readonly forgetsExpired: boolean },
+): Promise<Restored> {
   const restored = new Restored();
-  await storeOver(new MemoryEngine(moment), { source: sourceOf(new Map()) }).load(restored);
+  const engine = new MemoryEngine(moment, settings);
+  await storeOver(engine, { source: sourceOf(new Map()) }).load(restored);
   return restored;
 }
 
@@ -85,12 +89,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** What the journal amounts to after some of its items, for one shard: nothing, or a log up to a seq. */
 type Amount = { readonly seq: number; readonly startedEpoch: number } | undefined;
 
+/** Of the shards that a script begins with. */
+const RANGES: ReadonlyMap<ShardId, { readonly firstSlot: number; readonly lastSlot: number }> =
+  new Map([
+    [0, { firstSlot: 0, lastSlot: 8_191 }],
+    [3, { firstSlot: 8_192, lastSlot: 16_383 }],
+  ]);
+
 /** A core of two shards, which may be divided, that runs a script, and remembers its every state. */
 class Script {
-  readonly shards = new Map<ShardId, StoreShard>([
-    [0, new StoreShard(0)],
-    [3, new StoreShard(3)],
-  ]);
+  readonly shards: Map<ShardId, StoreShard>;
   readonly contents = new Map<string, readonly KeyRecord[]>();
   /** By number of items. */
   readonly amounts: Map<ShardId, Amount>[] = [new Map()];
@@ -100,6 +108,15 @@ class Script {
 
   /** @param restored what a script before left. */
   constructor(restored: ReadonlyMap<ShardId, StoreShard> = new Map()) {
+    this.shards = new Map();
+    for (const [id, range] of RANGES) {
+      const shard = new StoreShard(id);
+      shard.firstSlot = range.firstSlot;
+      // What was divided from it may be there and it may not.
+      const others = [...restored.values()].filter((other) => other.firstSlot > range.firstSlot);
+      shard.lastSlot = Math.min(range.lastSlot, ...others.map(({ firstSlot }) => firstSlot - 1));
+      this.shards.set(id, shard);
+    }
     for (const [id, shard] of restored) {
       this.shards.set(id, shard);
       this.#voids.delete(id);
@@ -188,17 +205,72 @@ class Script {
 
 /** A shard that was divided is void and stored anew while what it was is still among its base's keys. */
 const STORED_ANEW_BESIDE_ITS_BASE: readonly Step[] = [
-  { kind: "order", shard: 0, effects: [{ kind: "append", key: "a", bytes: "" }] },
+  { kind: "order", shard: 3, effects: [{ kind: "append", key: "a", bytes: "" }] },
   { kind: "append" },
   { kind: "turns", count: 1 },
-  { kind: "divide", which: 0, at: "{t}1" },
+  { kind: "divide", which: 1, at: "{t}1" },
   { kind: "append" },
-  { kind: "order", shard: 0, effects: [{ kind: "expire", key: "a", expireAtMs: 0 }] },
-  { kind: "divide", which: 0, at: "a" },
+  { kind: "order", shard: 3, effects: [{ kind: "expire", key: "a", expireAtMs: 0 }] },
+  { kind: "divide", which: 1, at: "a" },
   { kind: "void", shard: 11 },
   { kind: "whole", shard: 11 },
-  { kind: "order", shard: 0, effects: [{ kind: "set", key: "a", value: "", expireAtMs: 0 }] },
+  { kind: "order", shard: 3, effects: [{ kind: "set", key: "a", value: "", expireAtMs: 0 }] },
   { kind: "turns", count: 1 },
+];
+
+/** A shard has settled with a base that was void already, which its other part still needs. */
+const SETTLED_WITH_A_VOID_BASE: readonly Step[] = [
+  { kind: "append" },
+  { kind: "divide", which: 0, at: "\0\xff" },
+  { kind: "divide", which: 0, at: "b" },
+  { kind: "void", shard: 0 },
+  { kind: "turns", count: 1 },
+  { kind: "append" },
+];
+
+/** A checkpoint after a flush is given up half way, for the shard is divided, and another flush comes before the next one. */
+const FLUSHED_AFTER_A_CHECKPOINT_GIVEN_UP: readonly Step[] = [
+  { kind: "append" },
+  { kind: "turns", count: 1 },
+  {
+    kind: "order",
+    shard: 3,
+    effects: [{ kind: "flush" }, { kind: "set", key: "a", value: "", expireAtMs: 0 }],
+  },
+  { kind: "append" },
+  { kind: "divide", which: 1, at: "a" },
+  { kind: "append" },
+  { kind: "order", shard: 3, effects: [{ kind: "flush" }] },
+  { kind: "turns", count: 1 },
+  { kind: "append" },
+  { kind: "turns", count: 6 },
+];
+
+/** An engine that has each value once is told of a deletion at once, though the key is still among those of the base. */
+const DELETED_BEFORE_IT_IS_FILLED: readonly Step[] = [
+  { kind: "append" },
+  { kind: "turns", count: 1 },
+  { kind: "order", shard: 0, effects: [{ kind: "append", key: "b", bytes: "" }] },
+  { kind: "append" },
+  {
+    kind: "order",
+    shard: 0,
+    effects: [
+      { kind: "append", key: "b", bytes: "" },
+      { kind: "delete", key: "b" },
+    ],
+  },
+  { kind: "divide", which: 0, at: "b" },
+  { kind: "turns", count: 1 },
+  { kind: "append" },
+  { kind: "turns", count: 1 },
+];
+
+const FOUND_BEFORE = [
+  DELETED_BEFORE_IT_IS_FILLED,
+  STORED_ANEW_BESIDE_ITS_BASE,
+  SETTLED_WITH_A_VOID_BASE,
+  FLUSHED_AFTER_A_CHECKPOINT_GIVEN_UP,
 ];
 
 for (const [durability, forgetsExpired] of [
@@ -214,8 +286,7 @@ for (const [durability, forgetsExpired] of [
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 70 }), async (steps) => {
         const script = new Script();
-        const engine = new MemoryEngine();
-        engine.forgetsExpired = forgetsExpired;
+        const engine = new MemoryEngine(undefined, { forgetsExpired });
         const claims: { moment: number; items: number; filling: ReadonlySet<ShardId> }[] = [];
         const store = storeOver(engine, {
           durability,
@@ -241,7 +312,7 @@ for (const [durability, forgetsExpired] of [
         for (const [index, { disk }] of engine.moments.entries()) {
           crashes += 1;
           while ((claims[claim + 1]?.moment ?? Number.POSITIVE_INFINITY) <= index + 1) claim += 1;
-          const restored = await reload(disk);
+          const restored = await reload(disk, { forgetsExpired });
           assert.equal(restored.discards, 0, "nothing seems damaged");
           for (const [id, found] of restored.shards) {
             const { firstSlot, lastSlot, seq } = found;
@@ -265,7 +336,10 @@ for (const [durability, forgetsExpired] of [
           }
         }
       }),
-      { numRuns: 40, examples: [[[...STORED_ANEW_BESIDE_ITS_BASE]]] },
+      {
+        numRuns: 40,
+        examples: FOUND_BEFORE.map((steps) => [[...steps]]),
+      },
     );
     assert.ok(
       crashes > 200 && checkpoints > 30,
@@ -430,8 +504,7 @@ test("a store goes on from there too where shards were divided, whenever it ends
         let disk: MemoryMoment["disk"] | undefined;
         let restored = new Restored();
         for (const [index, steps] of lives.entries()) {
-          const engine = new MemoryEngine(disk);
-          engine.forgetsExpired = forgetsExpired;
+          const engine = new MemoryEngine(disk, { forgetsExpired });
           restored = new Restored();
           // The source is the script's, which is there once it is known what it begins with.
           const shards = new Map<ShardId, StoreShard>();
@@ -457,7 +530,7 @@ test("a store goes on from there too where shards were divided, whenever it ends
           divided += script.shards.size - 2;
           const moment = Math.floor((where[index] ?? 0) * (engine.moments.length - 1));
           disk = engine.moments[moment]?.disk;
-          for (const [id, found] of (await reload(disk)).shards) {
+          for (const [id, found] of (await reload(disk, { forgetsExpired })).shards) {
             const { firstSlot, lastSlot, seq } = found;
             const name = `${id} ${firstSlot} ${lastSlot} ${seq}`;
             assert.deepEqual(found.contents(), script.contents.get(name));

@@ -6,6 +6,7 @@ import { Prng } from "../../src/kit/prng.ts";
 import { EntryBatch } from "../../src/replica/entry-batch.ts";
 import type { JournalItem } from "../../src/replica/journal.ts";
 import { type OpenRedisStoreOptions, openRedisStore } from "../../src/store/open-redis-store.ts";
+import { RedisConnection, RedisEngine } from "../../src/store/redis-engine.ts";
 import { type OpenedStore, openAndLoadBy } from "../support/opened-store.ts";
 import { type OracleReply, RedisOracle } from "../support/redis-oracle.ts";
 import { begun, StoreShard, sourceOf } from "../support/store-shard.ts";
@@ -131,6 +132,30 @@ test("what someone else has changed or removed is not served", async (t) => {
     assert.equal(await bed.ask("GET", "a"), null);
     await store.close();
   }
+});
+
+test("what is swept of one shard leaves the keys that another has by now", async (t) => {
+  const bed = await redisBed(t);
+  if (bed === undefined) return;
+  const engine = new RedisEngine(await RedisConnection.open(bed.url));
+  t.after(() => engine.close());
+  const record = { key: "moved", value: "kept", expireAtMs: 0, seq: 1 };
+  await engine.write([
+    { kind: "record", shard: 1, generation: 1, record },
+    { kind: "record", shard: 1, generation: 1, record: { ...record, key: "old" } },
+    { kind: "record", shard: 2, generation: 1, record },
+  ]);
+  const keysOf = async (shard: number): Promise<readonly string[]> => {
+    const found = [];
+    for await (const records of engine.records(shard, 1)) found.push(...records);
+    return found.map(({ key }) => key).sort();
+  };
+  await engine.sweep(1, { life: 1, generation: 2 });
+  assert.deepEqual([await keysOf(1), await keysOf(2)], [[], ["moved"]]);
+  assert.equal(await bed.ask("GET", "moved"), "kept");
+  assert.equal(await bed.ask("GET", "old"), null);
+  await engine.sweepAll(new Map());
+  assert.deepEqual([await keysOf(2), await bed.ask("GET", "moved")], [[], null]);
 });
 
 test(`a store whose connection breaks is what it was at some entry (HOTHOT_SEED=${seed})`, async (t) => {

@@ -1,12 +1,18 @@
-/** An engine that keeps its bytes in memory and remembers what was on "disk" after every batch: where a crash can leave it. */
+/**
+ * An engine that keeps its bytes in memory and remembers what was on "disk" after every batch: where a crash can leave it.
+ * One that forgets what has expired has each key's value once, as Redis does: for all shards and generations.
+ */
 
 import type { KeyRecord, SlotRecords } from "../../src/data/effect.ts";
 import type { ShardId } from "../../src/replica/configuration.ts";
 import type { Change, Engine, Live, LogPiece } from "../../src/store/engine.ts";
+import { corrupt } from "../../src/store/errors.ts";
 
 /** All that is stored; names begin with the kind, the shard and the number. */
 export interface MemoryDisk {
   readonly records: ReadonlyMap<string, KeyRecord>;
+  /** By key, of an engine that has each value once. */
+  readonly values: ReadonlyMap<string, KeyRecord>;
   readonly logs: ReadonlyMap<string, Buffer>;
   readonly states: ReadonlyMap<ShardId, Buffer>;
 }
@@ -18,16 +24,19 @@ export interface MemoryMoment {
 }
 
 export class MemoryEngine implements Engine {
-  forgetsExpired = false;
+  readonly forgetsExpired: boolean;
   readonly #records: Map<string, KeyRecord>;
+  readonly #values: Map<string, KeyRecord>;
   readonly #logs: Map<string, Buffer>;
   readonly #states: Map<ShardId, Buffer>;
   readonly moments: MemoryMoment[] = [];
   /** Set to make every further write fail. */
   failure: Error | undefined;
 
-  constructor(disk?: MemoryDisk) {
+  constructor(disk?: MemoryDisk, { forgetsExpired = false } = {}) {
+    this.forgetsExpired = forgetsExpired;
     this.#records = new Map(disk?.records);
+    this.#values = new Map(disk?.values);
     this.#logs = new Map(disk?.logs);
     this.#states = new Map(disk?.states);
   }
@@ -37,21 +46,26 @@ export class MemoryEngine implements Engine {
     if (this.failure !== undefined) throw this.failure;
     for (const change of changes) {
       switch (change.kind) {
-        case "record":
-          this.#records.set(
-            `${change.shard} ${change.generation} ${change.record.key}`,
-            change.record,
-          );
+        case "record": {
+          const { shard, generation, record } = change;
+          this.#forget(shard, generation, record.key);
+          this.#records.set(nameOf(shard, generation, record.key), record);
+          if (this.forgetsExpired) this.#values.set(record.key, record);
           break;
+        }
         case "no-record":
+          this.#forget(change.shard, change.generation, change.key);
+          this.#values.delete(change.key);
+          break;
         case "left":
-          this.#records.delete(`${change.shard} ${change.generation} ${change.key}`);
+          // The value is the other shard's.
+          this.#forget(change.shard, change.generation, change.key);
           break;
         case "log":
-          this.#logs.set(`${change.shard} ${change.life} ${change.index}`, change.bytes);
+          this.#logs.set(nameOf(change.shard, change.life, String(change.index)), change.bytes);
           break;
         case "no-log":
-          this.#logs.delete(`${change.shard} ${change.life} ${change.index}`);
+          this.#logs.delete(nameOf(change.shard, change.life, String(change.index)));
           break;
         case "state":
           this.#states.set(change.shard, change.bytes);
@@ -70,12 +84,30 @@ export class MemoryEngine implements Engine {
   }
 
   async *records(shard: ShardId, generation: number): AsyncIterable<SlotRecords> {
-    const prefix = `${shard} ${generation} `;
-    for (const [name, record] of this.#records) if (name.startsWith(prefix)) yield [record];
+    for (const record of this.#live(shard, generation)) {
+      if (this.forgetsExpired && this.#values.get(record.key) !== record) {
+        throw corrupt(`the value of ${JSON.stringify(record.key)} is another`);
+      }
+      yield [record];
+    }
+  }
+
+  async *keys(shard: ShardId, generation: number): AsyncIterable<readonly string[]> {
+    for (const { key } of this.#live(shard, generation)) yield [key];
+  }
+
+  /** As they are now: a batch may come while they are read. */
+  #live(shard: ShardId, generation: number): readonly KeyRecord[] {
+    const isLive = (name: string): boolean => {
+      const [of, number] = numbersOf(name);
+      if (of !== shard) return false;
+      return this.forgetsExpired ? number >= generation : number === generation;
+    };
+    return [...this.#records].filter(([name]) => isLive(name)).map(([, record]) => record);
   }
 
   async *log(shard: ShardId, life: number): AsyncIterable<readonly LogPiece[]> {
-    const prefix = `${shard} ${life} `;
+    const prefix = nameOf(shard, life, "");
     const names = [...this.#logs.keys()].filter((name) => name.startsWith(prefix));
     const pieces = names.map((name) => ({
       index: Number(name.slice(prefix.length)),
@@ -86,16 +118,16 @@ export class MemoryEngine implements Engine {
 
   async sweep(shard: ShardId, live: Live): Promise<void> {
     await Promise.resolve();
-    this.#drop((of, number, kind) => {
-      return of === shard && number < (kind === "log" ? live.life : live.generation);
-    });
+    this.#drop(this.#logs, (of, life) => of === shard && life < live.life);
+    this.#drop(this.#records, (of, generation) => of === shard && generation < live.generation);
     this.#remember(false);
   }
 
   async sweepAll(live: ReadonlyMap<ShardId, Live>): Promise<void> {
-    this.#drop((of, number, kind) => {
-      const kept = live.get(of);
-      return number !== (kind === "log" ? kept?.life : kept?.generation);
+    this.#drop(this.#logs, (of, life) => life !== live.get(of)?.life);
+    this.#drop(this.#records, (of, generation) => {
+      const kept = live.get(of)?.generation ?? Number.POSITIVE_INFINITY;
+      return this.forgetsExpired ? generation < kept : generation !== kept;
     });
   }
 
@@ -106,24 +138,51 @@ export class MemoryEngine implements Engine {
     return [...this.#records.keys(), ...this.#logs.keys()];
   }
 
-  #drop(isGone: (shard: ShardId, number: number, kind: "log" | "record") => boolean): void {
-    for (const [map, kind] of [
-      [this.#logs, "log"],
-      [this.#records, "record"],
-    ] as const) {
-      for (const name of map.keys()) {
-        const [shard, number] = name.split(" ");
-        if (isGone(Number(shard), Number(number), kind)) map.delete(name);
-      }
+  /** The record goes, and in an engine that has each value once whatever there is of the key in the shard. */
+  #forget(shard: ShardId, generation: number, key: string): void {
+    if (!this.forgetsExpired) {
+      this.#records.delete(nameOf(shard, generation, key));
+      return;
     }
+    for (const [name, record] of this.#records) {
+      if (record.key === key && numbersOf(name)[0] === shard) this.#records.delete(name);
+    }
+  }
+
+  /** Drops what is of these shards and numbers, and the values that no other shard has. */
+  #drop(
+    map: Map<string, Buffer> | Map<string, KeyRecord>,
+    isGone: (shard: ShardId, number: number) => boolean,
+  ): void {
+    for (const [name, stored] of map) {
+      if (!isGone(...numbersOf(name))) continue;
+      map.delete(name);
+      if (!Buffer.isBuffer(stored) && !this.#isMarked(stored.key)) this.#values.delete(stored.key);
+    }
+  }
+
+  #isMarked(key: string): boolean {
+    for (const record of this.#records.values()) if (record.key === key) return true;
+    return false;
   }
 
   #remember(isSynced: boolean): void {
     const disk = {
       records: new Map(this.#records),
+      values: new Map(this.#values),
       logs: new Map(this.#logs),
       states: new Map(this.#states),
     };
     this.moments.push({ disk, isSynced });
   }
+}
+
+function nameOf(shard: ShardId, number: number, rest: string): string {
+  return `${shard} ${number} ${rest}`;
+}
+
+/** @returns shard, and life or generation. */
+function numbersOf(name: string): [shard: ShardId, number: number] {
+  const [shard, number] = name.split(" ");
+  return [Number(shard), Number(number)];
 }

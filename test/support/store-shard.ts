@@ -201,6 +201,7 @@ export class Restored implements LoadHandlers {
   discards = 0;
 
   begin(checkpoint: Checkpoint): void {
+    assert.ok(!this.shards.has(checkpoint.shard), `shard ${checkpoint.shard} is there once`);
     const shard = new StoreShard(checkpoint.shard, checkpoint.seq);
     shard.firstSlot = checkpoint.firstSlot;
     shard.lastSlot = checkpoint.lastSlot;

@@ -187,8 +187,7 @@ export class Checkpoints {
       if (!book.holds(key)) continue;
       const record = this.#source.record(shard, key);
       if (record === undefined) {
-        changes.push({ kind: "no-record", shard, generation, key });
-        for (const origin of book.origins) changes.push({ kind: "left", ...origin, key });
+        changes.push({ kind: "no-record", shard, generation, key }, ...leftBehind(book, key));
       } else this.#add(changes, book, generation, record);
     }
     return true;
@@ -199,7 +198,7 @@ export class Checkpoints {
       if (book.parts.size > 0 || (book.hasStrays && this.#seek(book, nowMs))) continue;
       this.#purges.delete(book);
       const changes: Change[] = [];
-      this.#settle({ book, generation: book.generation, isFilled: false }, changes);
+      this.#settle(book, changes, { isFilled: false });
       return { changes, isFill: false, done: undefined };
     }
     return undefined;
@@ -345,21 +344,18 @@ export class Checkpoints {
   #add(changes: Change[], book: ShardBook, generation: number, record: KeyRecord): void {
     assert(record.seq <= (book.lastSeq ?? 0), "no record is newer than the log");
     changes.push({ kind: "record", shard: book.shard, generation, record });
-    for (const origin of book.origins) changes.push({ kind: "left", ...origin, key: record.key });
+    changes.push(...leftBehind(book, record.key));
   }
 
   /** Nothing of the shard that it was divided from is needed any more: its own keys are stored, or it became void. */
-  #settle(
-    { book, generation, isFilled }: { book: ShardBook; generation: number; isFilled: boolean },
-    changes: Change[],
-  ): void {
-    const { shard, origins } = book;
+  #settle(book: ShardBook, changes: Change[], { isFilled }: { isFilled: boolean }): void {
+    const { shard, generation } = book;
     for (const key of book.moved) {
       if (!book.holds(key)) continue;
       if (!isFilled || this.#source.record(shard, key) === undefined) {
         changes.push({ kind: "no-record", shard, generation, key });
       }
-      for (const origin of origins) changes.push({ kind: "left", ...origin, key });
+      changes.push(...leftBehind(book, key));
     }
     book.settle();
   }
@@ -369,7 +365,7 @@ export class Checkpoints {
     const { shard, life, phase } = book;
     changes.push({ kind: "state", shard, bytes: stateBytes({ life, generation, checkpoint }) });
     if (phase === "stored") changes.push(...book.takeObsolete(book.checkpointSeq));
-    else if (book.base !== undefined) this.#settle({ book, generation, isFilled: true }, changes);
+    else if (book.base !== undefined) this.#settle(book, changes, { isFilled: true });
     return () => {
       this.#count += 1;
       // It may have become void meanwhile.
@@ -383,6 +379,11 @@ export class Checkpoints {
       book.checkpointAtMs = performance.now();
     };
   }
+}
+
+/** Takes a key away from where it may be stored beside the shard's own record. */
+function leftBehind({ origins }: ShardBook, key: string): Change[] {
+  return origins.map((origin) => ({ kind: "left", ...origin, key }));
 }
 
 async function findStraysOf(book: ShardBook, engine: Engine): Promise<void> {

@@ -36,34 +36,37 @@ const CONNECT_MS = 5_000;
 const SCAN_COUNT = "1000";
 const GENERATION_DIGITS = 16;
 const MARK_BYTES = GENERATION_DIGITS + 4 + 8 + 8;
-/** In the name of a hash of keys. */
-const KEYS = ":keys:";
+/** Before the shard in the name of its hash of keys. */
+const KEYS = `${OWN}keys:`;
+/** A script's commands take some 8,000 arguments, and a scan may give several times the count that it was asked for. */
+const SWEEP_KEYS = 1_000;
 /**
  * Deletes the keys of ARGV whose generation is below the first argument, and their values unless another shard has the key
  * too: its value is the newer one. A script, for between a look at a generation and the deletion a batch may come that gives
  * the key a new one.
  */
 const SWEEP = `
-local others = {}
-for _, place in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  if place ~= KEYS[1] and string.find(place, '${KEYS}', 1, true) then others[#others + 1] = place end
-end
-local function isElsewhere(key)
-  for _, place in ipairs(others) do
-    if redis.call('HEXISTS', place, key) == 1 then return true end
-  end
-  return false
-end
-local gone = 0
+local old, names = {}, {}
 for i = 2, #ARGV, 2 do
   local mark = redis.call('HGET', KEYS[1], ARGV[i])
   if mark and tonumber(string.sub(mark, 1, ${GENERATION_DIGITS})) < tonumber(ARGV[1]) then
-    redis.call('HDEL', KEYS[1], ARGV[i])
-    if not isElsewhere(ARGV[i]) then redis.call('DEL', ARGV[i + 1]) end
-    gone = gone + 1
+    old[#old + 1] = ARGV[i]
+    names[#old] = ARGV[i + 1]
   end
 end
-return gone`;
+if #old == 0 then return 0 end
+redis.call('HDEL', KEYS[1], unpack(old))
+for _, place in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  if string.find(place, '${KEYS}', 1, true) == 1 then
+    for i, mark in ipairs(redis.call('HMGET', place, unpack(old))) do
+      if mark then names[i] = false end
+    end
+  end
+end
+for _, name in ipairs(names) do
+  if name then redis.call('DEL', name) end
+end
+return #old`;
 
 /** One connection whose replies come as bytes. It is never made anew: what was under way on it is unknown. */
 export class RedisConnection {
@@ -278,9 +281,11 @@ export class RedisEngine implements Engine {
     const keys = keysName(shard);
     for await (const pairs of this.#scan(keys)) {
       const old = pairs.filter(([, bytes]) => generationOf(bytes) < generation);
-      if (old.length === 0) continue;
       const names = old.flatMap(([field]) => [field, plainName(field.toString("latin1"))]);
-      await this.#connection.send("EVAL", SWEEP, "2", keys, PLACES, String(generation), ...names);
+      for (let at = 0; at < names.length; at += 2 * SWEEP_KEYS) {
+        const some = names.slice(at, at + 2 * SWEEP_KEYS);
+        await this.#connection.send("EVAL", SWEEP, "2", keys, PLACES, String(generation), ...some);
+      }
     }
   }
 
@@ -302,7 +307,7 @@ export class RedisEngine implements Engine {
 }
 
 function keysName(shard: ShardId): string {
-  return `${OWN.slice(0, -1)}${KEYS}${shard}`;
+  return `${KEYS}${shard}`;
 }
 
 function logName(shard: ShardId, life: number): string {
